@@ -1,0 +1,21 @@
+const shared = {
+  testEnvironment: 'node',
+  injectGlobals: false,
+  extensionsToTreatAsEsm: ['.ts'],
+  transform: {},
+  modulePathIgnorePatterns: ['<rootDir>/.vigo/', '<rootDir>/../wt'],
+};
+export default {
+  projects: [
+    {
+      ...shared,
+      displayName: 'unit',
+      testMatch: ['<rootDir>/**/*.test.ts'],
+      testPathIgnorePatterns: ['/node_modules/', '<rootDir>/test/integration/'],
+    },
+    { ...shared, displayName: 'integration', testMatch: ['<rootDir>/test/integration/**/*.test.ts'] },
+  ],
+  reporters: ['default', '<rootDir>/tools/plain-count-reporter.mjs'],
+  watchman: false,
+  maxWorkers: 2,
+};

@@ -1,0 +1,30 @@
+/** Installs the locked packages when package-lock.json differs from what is installed. Plain JavaScript: it runs on any Node from 20 on. */
+import { spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+const stampFile = `${root}node_modules/.vigo-installed`;
+const wanted = createHash('sha256')
+  .update(readFileSync(`${root}package-lock.json`))
+  .digest('hex');
+const installed = existsSync(stampFile) ? readFileSync(stampFile, 'utf8') : '';
+
+if (installed !== wanted) {
+  const npm = process.env.npm_execpath;
+  if (!npm) {
+    process.stderr.write('vigo: start this through npm (npm start, npm test), it installs the packages first\n');
+    process.exit(2);
+  }
+  process.stderr.write('vigo: installing the locked packages (once, about 20 seconds) ...\n');
+  const result = spawnSync(process.execPath, [npm, 'ci', '--no-audit', '--no-fund', '--loglevel=error'], {
+    cwd: root,
+    stdio: ['ignore', 'ignore', 'inherit'],
+  });
+  if (result.status !== 0) {
+    process.stderr.write(`vigo: npm ci failed with exit code ${result.status}; its messages stand above\n`);
+    process.exit(result.status ?? 1);
+  }
+  writeFileSync(stampFile, wanted);
+}
