@@ -3,7 +3,7 @@ const shared = {
   injectGlobals: false,
   extensionsToTreatAsEsm: ['.ts'],
   transform: {},
-  modulePathIgnorePatterns: ['<rootDir>/.vigo/', '<rootDir>/../wt'],
+  modulePathIgnorePatterns: ['<rootDir>/.vigo/'],
 };
 export default {
   projects: [
