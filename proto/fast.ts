@@ -46,13 +46,13 @@ class Reader {
   }
 }
 
-const EMPTY = new Uint8Array(0);
+const EMPTY: Uint8Array = new Uint8Array(0);
 
 /** payload = field 1, signature = field 2 */
 export function readSignedRequest(bytes: Uint8Array): { readonly payload: Uint8Array; readonly signature: Uint8Array } {
   const reader = new Reader(bytes);
-  let payload = EMPTY;
-  let signature = EMPTY;
+  let payload: Uint8Array = EMPTY;
+  let signature: Uint8Array = EMPTY;
   while (reader.at < reader.end) {
     const tag = reader.varint();
     if (tag === 10) payload = reader.slice();
