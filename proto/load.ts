@@ -32,6 +32,8 @@ export const codecs = {
   reportResultsReply: codec<wire.ReportResultsReply>('ReportResultsReply'),
   resolveSecretsRequest: codec<wire.ResolveSecretsRequest>('ResolveSecretsRequest'),
   sealedSecrets: codec<wire.SealedSecrets>('SealedSecrets'),
+  renewPayload: codec<wire.RenewPayload>('RenewPayload'),
+  httpPayload: codec<wire.HttpPayload>('HttpPayload'),
   errorDetail: codec<wire.ErrorDetail>('ErrorDetail'),
 } as const;
 

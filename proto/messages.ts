@@ -128,3 +128,15 @@ export interface ErrorDetail {
   details: string;
   server_time_ms: number;
 }
+
+export interface RenewPayload {
+  header: RequestHeader | null;
+  content_hash: Uint8Array;
+}
+
+export interface HttpPayload {
+  header: RequestHeader | null;
+  method: string;
+  path: string;
+  body_hash: Uint8Array;
+}

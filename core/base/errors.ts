@@ -136,6 +136,8 @@ export const ERROR_CODES = {
   LAST_ADMIN: { grpc: 'FAILED_PRECONDITION', http: 409, retry: 'no', exit: 4, meaning: 'the last enabled admin stays' },
   BUILT_IN: { grpc: 'FAILED_PRECONDITION', http: 409, retry: 'no', exit: 4, meaning: 'built-in things cannot be changed' },
   STILL_ACTIVE: { grpc: 'FAILED_PRECONDITION', http: 409, retry: 'no', exit: 4, meaning: 'only revoked envoys can be deleted' },
+  NOT_FOUND: { grpc: 'NOT_FOUND', http: 404, retry: 'no', exit: 7, meaning: 'no such thing' },
+  ALREADY_EXISTS: { grpc: 'ALREADY_EXISTS', http: 409, retry: 'no', exit: 4, meaning: 'it exists already' },
   USAGE: { grpc: 'INVALID_ARGUMENT', http: null, retry: 'no', exit: 2, meaning: 'local: wrong words on the command line' },
   COMMAND_FAILED: { grpc: 'INTERNAL', http: null, retry: 'no', exit: 1, meaning: 'local: a command ended with another exit code than wanted' },
   EVAL_ERROR: { grpc: 'INVALID_ARGUMENT', http: null, retry: 'no', exit: 1, meaning: 'local: a template or a condition could not be evaluated' },
