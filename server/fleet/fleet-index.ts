@@ -2,14 +2,11 @@
 import { type EnvoyId, idBytes, idText } from '../../core/base/ids.ts';
 import type { EnvoyIdentity, EnvoyRow, EnvoyVolatile } from '../store/store.ts';
 import { CONTROL, CONTROL64, Columns, createFleetMemory, FLAG, type FleetMemory, MAX_SLOTS, PERSISTED_FLAGS } from './columns.ts';
-import { type ConvergenceRecord, DRIFTS, RUN_STATES, type RunState } from './convergence.ts';
+import { type ConvergenceRecord, DRIFTS, type EnvoyState, RUN_STATES } from './convergence.ts';
 import { addToTable, findSlot } from './id-table.ts';
 
 const DETAILS = ['', 'blocked', 'repeated'] as const;
 const ZERO = '0'.repeat(64);
-
-/** What people call the state of an envoy: offline lies over everything but no data (config.md §16.2). */
-export type EnvoyState = RunState | 'offline';
 
 /** One envoy as seen now; made on demand. */
 export interface EnvoyView extends EnvoyVolatile {
