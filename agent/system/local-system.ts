@@ -66,16 +66,16 @@ export class LocalSystem extends LocalFiles implements System {
     return { PATH: FIXED_PATH, LC_ALL: 'C.UTF-8', HOME: line?.[5] ?? '/root', USER: name, LOGNAME: name, SHELL: '/bin/sh', ...env };
   }
 
-  /** One folder a process, so that only what dead processes left behind is swept away. */
+  /** One folder a process (nobody can list it, but an account can reach a file of its own), so that only what dead processes left behind is swept away. */
   async #openPrivateFolder(): Promise<string> {
-    await mkdir(this.#privateFolder, { recursive: true, mode: 0o700 });
+    await mkdir(this.#privateFolder, { recursive: true, mode: 0o711 });
     const stat = await this.stat(this.#privateFolder);
-    if (stat?.kind !== 'directory' || stat.mode !== 0o700)
+    if (stat?.kind !== 'directory' || (stat.mode & 0o066) !== 0)
       throw new CodedError('BLOCKED', `${this.#privateFolder} is not a private folder`);
     for (const name of await readdir(this.#privateFolder))
       if (!isAlive(Number(name))) await rm(join(this.#privateFolder, name), { recursive: true, force: true });
     const own = join(this.#privateFolder, String(process.pid));
-    await mkdir(own, { recursive: true, mode: 0o700 });
+    await mkdir(own, { recursive: true, mode: 0o711 });
     return own;
   }
 }

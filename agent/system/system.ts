@@ -68,7 +68,7 @@ export interface System extends FileSystem {
   /** starts a command and leaves it; nothing is captured */
   start(argv: readonly [string, ...string[]], options?: RunOptions): Promise<void>;
   hasCommand(name: string): Promise<boolean>;
-  /** a 0700 folder for short-lived secrets, in memory where the platform has such a file system */
+  /** a folder for short-lived secrets that only root can list or write, in memory where the platform has such a file system */
   privateFolder(): Promise<string>;
   /** milliseconds since 1970 */
   now(): number;
