@@ -140,7 +140,6 @@ export const ERROR_CODES = {
   ALREADY_EXISTS: { grpc: 'ALREADY_EXISTS', http: 409, retry: 'no', exit: 4, meaning: 'it exists already' },
   USAGE: { grpc: 'INVALID_ARGUMENT', http: null, retry: 'no', exit: 2, meaning: 'local: wrong words on the command line' },
   COMMAND_FAILED: { grpc: 'INTERNAL', http: null, retry: 'no', exit: 1, meaning: 'local: a command ended with another exit code than wanted' },
-  DEADLINE: { grpc: 'DEADLINE_EXCEEDED', http: null, retry: 'no', exit: 1, meaning: 'local: a command took longer than it may, or was stopped' },
   EVAL_ERROR: { grpc: 'INVALID_ARGUMENT', http: null, retry: 'no', exit: 1, meaning: 'local: a template or a condition could not be evaluated' },
   BLOCKED: { grpc: 'FAILED_PRECONDITION', http: null, retry: 'no', exit: 1, meaning: 'local: the surroundings of a resource stand in the way' },
   UNSUPPORTED: { grpc: 'UNIMPLEMENTED', http: null, retry: 'no', exit: 1, meaning: 'local: this platform has no backend for it' },
