@@ -57,7 +57,7 @@ export function createCheckpointer(parts: {
       const root = frontierRoot({ size: head.size, roots: head.frontier });
       const { fleetId, siteId } = parts;
       const made = signCheckpoint({ fleetId, siteId, size: head.size, root, epoch: parts.epoch(), time }, parts.key);
-      await tx.checkpoints.add({ size: head.size, time, note: made });
+      await tx.checkpoints.add({ size: head.size, time, note: made, frontier: head.frontier });
       return { note: made, fresh: true };
     });
     if (fresh && note !== undefined) {

@@ -86,31 +86,42 @@ function heldCheckpoints(parts: VerifyParts, own: readonly CheckpointRow[], find
   return held;
 }
 
+/** Where a check of the newest records begins: behind a checkpoint of ours whose signed root is that of the tree kept with it. */
+async function startBelow(parts: VerifyParts, size: number, findings: AuditFinding[]): Promise<Frontier> {
+  const row = size <= 0 ? undefined : await parts.store.checkpoints.newest(size);
+  if (row === undefined) return emptyFrontier();
+  const tree = { size: row.size, roots: row.frontier };
+  const held = heldCheckpoints(parts, [row], findings)[0];
+  if (held !== undefined && isFrontier(tree) && Buffer.compare(frontierRoot(tree), held.checkpoint.root) === 0) return tree;
+  findings.push({
+    kind: 'modified',
+    seq: row.size,
+    message: `the tree kept with the checkpoint of ${row.size} records is not the signed one`,
+  });
+  return emptyFrontier();
+}
+
 /**
- * Reads the whole log once. Findings are in order of sequence; an empty list means that everything holds. A changed, removed or added record shows
- * as a root that differs from the first checkpoint behind it.
+ * Reads the log once, all of it or the newest records. Findings are in order of sequence; an empty list means that everything holds. A changed,
+ * removed or added record shows as a root that differs from the first checkpoint behind it.
  */
-export async function verifyAudit(parts: VerifyParts): Promise<readonly AuditFinding[]> {
+export async function verifyAudit(parts: VerifyParts, newest = Number.MAX_SAFE_INTEGER): Promise<readonly AuditFinding[]> {
   const findings: AuditFinding[] = [];
+  const head = await parts.store.audit.head();
+  let tree = await startBelow(parts, head.size - newest, findings);
   const own: CheckpointRow[] = [];
-  for (let from = 0; ; from = own.at(-1)!.size + 1) {
+  for (let from = tree.size + 1; ; from = own.at(-1)!.size + 1) {
     const page = await parts.store.checkpoints.list(from, PAGE);
     own.push(...page);
     if (page.length < PAGE) break;
   }
-  const head = await parts.store.audit.head();
   const held = heldCheckpoints(parts, own, findings);
   const wanted = Map.groupBy(held, ({ checkpoint }) => checkpoint.size);
-  let tree: Frontier = emptyFrontier();
   let before = 0;
   let broken = false;
-  for await (const row of parts.store.audit.read(0)) {
+  for await (const row of parts.store.audit.read(tree.size)) {
     if (row.seq !== tree.size && !broken) {
-      findings.push({
-        kind: row.seq > tree.size ? 'deleted' : 'inserted',
-        seq: Math.min(row.seq, tree.size),
-        message: `record ${tree.size} is missing`,
-      });
+      findings.push({ kind: 'deleted', seq: tree.size, message: `record ${tree.size} is missing` });
       broken = true;
     }
     const wrong = rowFinding(row);
@@ -157,35 +168,9 @@ function finish(held: readonly Held[], size: number, tree: Frontier, head: Front
   }
 }
 
-/** The quick check of a start: the newest records are whole and the newest checkpoint before them is ours. @throws CodedError AUDIT_BROKEN */
+/** The check of a start: the newest records and everything that was signed about them. @throws CodedError AUDIT_BROKEN */
 export async function verifyNewest(parts: VerifyParts, leaves = START_UP_LEAVES): Promise<void> {
-  const head = await parts.store.audit.head();
-  const findings: AuditFinding[] = [];
-  if (head.size <= leaves) findings.push(...(await verifyAudit(parts)));
-  else {
-    if (!isFrontier({ size: head.size, roots: head.frontier }))
-      findings.push({ kind: 'modified', seq: head.size, message: 'the head does not fit its size' });
-    let next = head.size - leaves;
-    for await (const row of parts.store.audit.read(next)) {
-      if (row.seq !== next) findings.push({ kind: 'deleted', seq: next, message: `record ${next} is missing` });
-      const wrong = rowFinding(row);
-      if (wrong !== undefined) findings.push(wrong);
-      next = row.seq + 1;
-    }
-    if (next !== head.size)
-      findings.push({
-        kind: next < head.size ? 'truncated' : 'inserted',
-        seq: next,
-        message: `the log ends at ${next}, not at ${head.size}`,
-      });
-    const newest = await parts.store.checkpoints.newest();
-    const held = newest === undefined ? [] : heldCheckpoints(parts, [newest], findings);
-    for (const { checkpoint } of held) {
-      const root = frontierRoot({ size: head.size, roots: head.frontier });
-      if (checkpoint.size > head.size || (checkpoint.size === head.size && Buffer.compare(root, checkpoint.root) !== 0))
-        findings.push({ kind: 'truncated', seq: head.size, message: 'the newest checkpoint is not of this tree' });
-    }
-  }
+  const findings = await verifyAudit(parts, leaves);
   const first = findings[0];
   if (first === undefined) return;
   throw new CodedError('AUDIT_BROKEN', `audit record ${first.seq}: ${first.message}`, {
