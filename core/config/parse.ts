@@ -92,7 +92,8 @@ class Conversion {
 
   #alias(name: string, at: SourceLocation): { node: YamlNode; size: number } {
     const target = this.#anchors.get(name);
-    if (target === undefined) throw new Stop({ rule: 'YAML-1', severity: 'error', message: `alias "*${name}" stands inside or before its anchor`, at });
+    if (target === undefined)
+      throw new Stop({ rule: 'YAML-1', severity: 'error', message: `alias "*${name}" stands inside or before its anchor`, at });
     this.#aliasNodes += target.size;
     if (this.#aliasNodes > MAX_ALIAS_NODES)
       throw new Stop({ rule: 'YAML-4', severity: 'error', message: `aliases expand to more than ${MAX_ALIAS_NODES} nodes`, at });
@@ -219,7 +220,12 @@ export function parseYaml(file: string, bytes: Uint8Array): ParsedYaml {
   } catch (thrown) {
     if (thrown instanceof Stop) return { root: undefined, empty: false, problems: [...conversion.problems, thrown.problem] };
     if (!(thrown instanceof RangeError)) throw thrown;
-    const problem: Problem = { rule: 'YAML-4', severity: 'error', message: `nested deeper than ${MAX_DEPTH} levels`, at: conversion.location(0) };
+    const problem: Problem = {
+      rule: 'YAML-4',
+      severity: 'error',
+      message: `nested deeper than ${MAX_DEPTH} levels`,
+      at: conversion.location(0),
+    };
     return { root: undefined, empty: false, problems: [...conversion.problems, problem] };
   }
 }

@@ -115,7 +115,9 @@ export class NodeReader {
     const vars = new Map<string, Located<Json>>();
     for (const [name, { keyAt, value }] of this.map(node, what)?.entries ?? []) {
       if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(name) || name.length > 128)
-        this.findings.error('VAR-1', keyAt, `"${name}" is not a variable name`, { hint: 'letters, digits and "_", at most 128, not starting with a digit' });
+        this.findings.error('VAR-1', keyAt, `"${name}" is not a variable name`, {
+          hint: 'letters, digits and "_", at most 128, not starting with a digit',
+        });
       else vars.set(name, { value: toJson(value), at: keyAt });
     }
     return vars;

@@ -50,7 +50,11 @@ async function readOne(walk: Walk, path: string, published: string): Promise<voi
       const bytes = Buffer.alloc(stat.size);
       const { bytesRead } = await handle.read(bytes, 0, stat.size, 0);
       walk.bytes += bytesRead;
-      walk.files.set(published, { path: published, bytes: bytes.subarray(0, bytesRead), mode: (stat.mode & 0o100) === 0 ? '0644' : '0755' });
+      walk.files.set(published, {
+        path: published,
+        bytes: bytes.subarray(0, bytesRead),
+        mode: (stat.mode & 0o100) === 0 ? '0644' : '0755',
+      });
     }
   } finally {
     await handle.close();
@@ -71,7 +75,9 @@ async function walkDirectory(walk: Walk, directory: string, depth: number): Prom
     if (item.isDirectory()) {
       await walkDirectory(walk, path, depth + 1);
     } else if (!item.isFile()) {
-      walk.problems.push(treeProblem('TREE-4', published, `"${published}" is a link, device, socket or pipe; only files and directories are allowed`));
+      walk.problems.push(
+        treeProblem('TREE-4', published, `"${published}" is a link, device, socket or pipe; only files and directories are allowed`),
+      );
     } else if (isPublished(published)) {
       if (hasForbiddenCharacter(published)) {
         walk.problems.push(treeProblem('TREE-3', published, 'file name with a control character, backslash or bytes that are not UTF-8'));
@@ -90,13 +96,13 @@ async function walkDirectory(walk: Walk, directory: string, depth: number): Prom
 }
 
 /** Reads all published files below `directory`; what may not be there becomes a problem, never a throw.
- * @throws CodedError NOT_FOUND when the directory itself cannot be listed */
+ * @throws CodedError BAD_REQUEST when the directory itself cannot be listed */
 export async function readTree(directory: string): Promise<ReadTree> {
   const walk: Walk = { root: directory, files: new Map(), problems: [], bytes: 0 };
   try {
     await readdir(directory);
   } catch (thrown) {
-    throw new CodedError('NOT_FOUND', `configuration directory "${directory}" cannot be read`, { cause: thrown });
+    throw new CodedError('BAD_REQUEST', `configuration directory "${directory}" cannot be read`, { cause: thrown });
   }
   await walkDirectory(walk, '', 0);
   if (walk.bytes === Number.POSITIVE_INFINITY)

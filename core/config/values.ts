@@ -43,7 +43,8 @@ export function attributeValue(node: YamlNode): Json | undefined {
 export function eachText(value: Json, visit: (text: string) => void): void {
   if (typeof value === 'string') visit(value);
   else if (Array.isArray(value)) for (const item of value) eachText(item, visit);
-  else if (typeof value === 'object' && value !== null) for (const key of Object.keys(value)) eachText((value as Record<string, Json>)[key]!, visit);
+  else if (typeof value === 'object' && value !== null)
+    for (const key of Object.keys(value)) eachText((value as Record<string, Json>)[key]!, visit);
 }
 
 /** The same shape with every string leaf replaced; the value itself when nothing changes. */
