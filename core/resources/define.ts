@@ -5,6 +5,10 @@ import type { Json } from '../base/json.ts';
 export const OS_FAMILIES = ['linux', 'macos', 'freebsd', 'openbsd', 'netbsd', 'illumos', 'windows', 'network'] as const;
 export type OsFamily = (typeof OS_FAMILIES)[number];
 
+/** Families of types that exist on every host, and on every host but Windows. */
+export const ALL_HOSTS: readonly OsFamily[] = ['linux', 'macos', 'freebsd', 'openbsd', 'netbsd', 'illumos', 'windows'];
+export const UNIX_FAMILIES: readonly OsFamily[] = ['linux', 'macos', 'freebsd', 'openbsd', 'netbsd', 'illumos'];
+
 /**
  * How the loader and the rules treat an attribute, beyond its zod type:
  * octal = unquoted YAML integer is SCHEMA-3; list = a comma-separated text is split; command = command text (guardrails, no secrets);

@@ -18,9 +18,9 @@ export interface AuditEvent {
   readonly event: string;
   readonly target?: { readonly kind: string; readonly id: string; readonly name?: string | undefined } | undefined;
   readonly outcome: 'ok' | 'denied' | 'failed';
-  readonly requestId: string;
+  readonly requestId?: string | undefined;
   /** never holds a secret */
-  readonly data: JsonObject;
+  readonly data?: JsonObject | undefined;
 }
 
 export const SYSTEM: Actor = { kind: 'system', id: 'system', name: 'system' };
@@ -56,14 +56,14 @@ export function recordText(event: AuditEvent, where: { seq: number; time: number
       event: event.event,
       target: event.target === undefined ? undefined : cutAll(withoutUndefined(event.target), Math.min(most, SHORT_TEXT * 2)),
       outcome: event.outcome,
-      request_id: cut(event.requestId, SHORT_TEXT),
+      request_id: cut(event.requestId ?? '', SHORT_TEXT),
       data,
     });
   for (const most of [MAX_TEXT, SHORT_TEXT]) {
-    const text = of(cutAll(event.data, most), most);
+    const text = of(cutAll(event.data ?? {}, most), most);
     if (Buffer.byteLength(text) <= MAX_RECORD_BYTES) return text;
   }
-  return of({ cut: true, bytes: Buffer.byteLength(JSON.stringify(event.data)) }, SHORT_TEXT);
+  return of({ cut: true, bytes: Buffer.byteLength(JSON.stringify(event.data ?? {})) }, SHORT_TEXT);
 }
 
 function withoutUndefined(value: object): JsonObject {
