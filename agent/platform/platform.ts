@@ -2,25 +2,45 @@
 
 export type ServiceVerb = 'start' | 'stop' | 'restart' | 'reload' | 'enable' | 'disable' | 'mask' | 'unmask';
 
+export interface ServiceState {
+  readonly running: boolean;
+  /** undefined: the unit has no boot state of its own */
+  readonly enabled: boolean | undefined;
+  readonly masked: boolean;
+}
+
 export interface ServiceManager {
   readonly name: string;
   /** undefined: no such unit */
-  state(unit: string): Promise<{ readonly running: boolean; readonly enabled: boolean; readonly masked: boolean } | undefined>;
+  state(unit: string): Promise<ServiceState | undefined>;
   act(unit: string, verb: ServiceVerb): Promise<void>;
+}
+
+export interface PackageVersion {
+  readonly name: string;
+  readonly version?: string;
+}
+
+export interface InstallOptions {
+  readonly allowDowngrade: boolean;
+  /** further arguments of the tool */
+  readonly flags: readonly string[];
 }
 
 export interface PackageManager {
   readonly name: string;
   /** the installed version, or undefined */
   installed(pkg: string): Promise<string | undefined>;
-  /** the version that an install or upgrade would bring, or undefined */
-  candidate(pkg: string): Promise<string | undefined>;
   /** held back from upgrades */
   held(pkg: string): Promise<boolean>;
-  /** a given version, or the newest one. @throws CodedError BLOCKED when repository, lock, key or disk stand in the way */
-  install(pkg: string, version?: string): Promise<void>;
-  remove(pkg: string, options: { readonly purge: boolean }): Promise<void>;
+  /** those installed packages that have a newer version to be had: name → that version */
+  upgrades(packages: readonly string[] | 'everything'): Promise<ReadonlyMap<string, string>>;
+  /** all in one go, each at its version or the newest. @throws CodedError BLOCKED when repository, lock, key or disk stand in the way */
+  install(wanted: readonly PackageVersion[] | 'everything', options: InstallOptions): Promise<void>;
+  remove(packages: readonly string[], options: { readonly purge: boolean; readonly flags: readonly string[] }): Promise<void>;
   hold(pkg: string, held: boolean): Promise<void>;
+  /** fetches the lists of packages anew, or removes dependencies that nothing needs any more. @throws CodedError BLOCKED */
+  maintain(task: 'refresh' | 'clean_up'): Promise<void>;
   /** all installed packages: name → version */
   list(): Promise<Readonly<Record<string, string>>>;
 }
@@ -38,6 +58,14 @@ export interface UserRecord {
   readonly locked: boolean;
   /** days since 1970, undefined = never */
   readonly expires: number | undefined;
+  readonly aging: PasswordAging;
+}
+
+/** Days; undefined = not set (in a change: leave alone). */
+export interface PasswordAging {
+  readonly maxDays?: number | undefined;
+  readonly minDays?: number | undefined;
+  readonly warnDays?: number | undefined;
 }
 
 export interface GroupRecord {
@@ -60,6 +88,7 @@ export interface UserChange {
   readonly system?: boolean;
   readonly createHome?: boolean;
   readonly expires?: number | null;
+  readonly aging?: PasswordAging;
 }
 
 export interface AccountDatabase {
@@ -76,9 +105,12 @@ export interface AccountDatabase {
 
 export interface CronTables {
   readonly name: string;
-  /** the whole table of a user, '' when there is none */
-  read(user: string): Promise<string>;
-  write(user: string, table: string): Promise<void>;
+  /** the file of a named job; undefined when there is none */
+  read(job: string): Promise<string | undefined>;
+  write(job: string, text: string): Promise<void>;
+  remove(job: string): Promise<void>;
+  /** where the job lives, for snapshots; undefined when it shares a table with others */
+  path(job: string): string | undefined;
 }
 
 /** undefined member = this machine has no backend for the subject: UNSUPPORTED */

@@ -30,8 +30,11 @@ export interface FileStat {
   readonly size: number;
   /** milliseconds since 1970 */
   readonly modifiedAt: number;
+  /** the same for two names of one file: device and inode */
+  readonly identity: string;
 }
 
+/** An absent member leaves what an existing file has; a new one gets 0644 (directories 0755) and the agent's own account. */
 export interface WriteAttributes {
   readonly mode?: number;
   readonly owner?: string;
@@ -54,8 +57,8 @@ export interface FileSystem {
   remove(path: string): Promise<void>;
   /** all links resolved, as far as the path exists; the rest is appended */
   realPath(path: string): Promise<string>;
-  /** free bytes and total bytes of the file system that holds the path */
-  space(path: string): Promise<{ readonly free: number; readonly total: number }>;
+  /** bytes of the file system that holds the path; `free` = what is left for ordinary users */
+  space(path: string): Promise<{ readonly free: number; readonly used: number; readonly total: number }>;
 }
 
 export interface System extends FileSystem {
@@ -65,6 +68,8 @@ export interface System extends FileSystem {
   /** starts a command and leaves it; nothing is captured */
   start(argv: readonly [string, ...string[]], options?: RunOptions): Promise<void>;
   hasCommand(name: string): Promise<boolean>;
+  /** a folder for short-lived secrets that only root can list or write, in memory where the platform has such a file system */
+  privateFolder(): Promise<string>;
   /** milliseconds since 1970 */
   now(): number;
 }

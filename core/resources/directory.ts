@@ -17,7 +17,7 @@ export const directory = defineResource({
     recurse: {
       kind: 'bool',
       default: false,
-      note: 'Push mode, owner and group down to every entry below; files get the mode without execute bits, links are left alone.',
+      note: 'Push mode, owner and group down to every entry below; a link gets owner and group only.',
     },
     state: { kind: 'string', default: 'present', allowed: ['present', 'absent'], note: 'absent removes the directory and all below it.' },
   },

@@ -47,7 +47,8 @@ export const exec = defineResource({
       background: bool().default(false),
       on_revert: command().optional(),
     })
-    .refine((want) => want.stdin === undefined || want.secret_file === undefined, 'stdin excludes secret_file'),
+    .refine((want) => want.stdin === undefined || want.secret_file === undefined, 'stdin excludes secret_file')
+    .refine((want) => !want.background || want.secret_file === undefined, 'a secret_file would outlive a command in the background'),
   commands: (attributes) => ['command', 'onlyif', 'unless', 'on_revert'].flatMap((name) => textsOf(attributes[name])),
   examples: [
     `- name: Build the database

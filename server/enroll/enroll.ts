@@ -9,7 +9,7 @@ import { canonicalBytes } from '../../core/base/json.ts';
 import { createEnvoyCertificate, validityOf } from '../../core/crypto/certificate.ts';
 import { signFor, verifyFor } from '../../core/crypto/domain.ts';
 import { requireAcceptablePublicKey } from '../../core/crypto/ed25519.ts';
-import type { AuditTrail } from '../audit/record.ts';
+import type { AuditTrail } from '../audit/trail.ts';
 import type { FleetIndex } from '../fleet/fleet-index.ts';
 import type { ServerIdentity } from '../identity/server-identity.ts';
 import { CLOCK_WINDOW_MS } from '../rpc/authenticate.ts';

@@ -5,7 +5,7 @@ import type { Clock } from '../../core/base/clock.ts';
 import { CodedError } from '../../core/base/errors.ts';
 import { createEnvoyCertificate, validityOf } from '../../core/crypto/certificate.ts';
 import { codecs } from '../../proto/load.ts';
-import type { AuditTrail } from '../audit/record.ts';
+import type { AuditTrail } from '../audit/trail.ts';
 import type { FleetIndex } from '../fleet/fleet-index.ts';
 import type { ServerIdentity } from '../identity/server-identity.ts';
 import type { Authenticator } from '../rpc/authenticate.ts';

@@ -3,7 +3,8 @@ import { randomBytes } from 'node:crypto';
 import type { Clock } from '../../core/base/clock.ts';
 import { CodedError } from '../../core/base/errors.ts';
 import { compileGlob } from '../../core/base/glob.ts';
-import type { Actor, AuditTrail } from '../audit/record.ts';
+import type { Actor } from '../audit/record.ts';
+import type { AuditTrail } from '../audit/trail.ts';
 import type { Store } from '../store/store.ts';
 import type { Bcrypt } from './bcrypt.ts';
 

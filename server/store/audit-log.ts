@@ -3,10 +3,16 @@ import type { Kysely } from 'kysely';
 import { CodedError } from '../../core/base/errors.ts';
 import type { DialectName } from './migrations/migration.ts';
 import type { Schema } from './schema.ts';
-import type { AuditStore, CheckpointStore } from './store.ts';
+import type { AuditStore, CheckpointRow, CheckpointStore } from './store.ts';
 
 const PAGE = 1000;
 const HASH_BYTES = 32;
+
+/** A rest that is no whole hash stays as a short last one, which no tree accepts. */
+function rootsOf(bytes: Buffer): readonly Uint8Array[] {
+  const count = Math.ceil(bytes.length / HASH_BYTES);
+  return Array.from({ length: count }, (_, index) => bytes.subarray(index * HASH_BYTES, (index + 1) * HASH_BYTES));
+}
 
 export function auditStore(db: Kysely<Schema>, dialect: DialectName): AuditStore {
   return {
@@ -14,12 +20,8 @@ export function auditStore(db: Kysely<Schema>, dialect: DialectName): AuditStore
       const query = db.selectFrom('audit_head').selectAll().where('one', '=', 1);
       // SQLite's transactions hold the one write lock already
       const row = await (dialect === 'postgres' && db.isTransaction ? query.forUpdate() : query).executeTakeFirst();
-      if (row === undefined || row.frontier.length % HASH_BYTES !== 0)
-        throw new CodedError('AUDIT_BROKEN', 'the head of the audit tree is missing or cut');
-      const frontier = Array.from({ length: row.frontier.length / HASH_BYTES }, (_, index) =>
-        row.frontier.subarray(index * HASH_BYTES, (index + 1) * HASH_BYTES),
-      );
-      return { size: row.size, frontier };
+      if (row === undefined) throw new CodedError('AUDIT_BROKEN', 'the head of the audit tree is missing');
+      return { size: row.size, frontier: rootsOf(row.frontier) };
     },
     async append(row, head) {
       const [result] = await db
@@ -74,16 +76,29 @@ export function auditStore(db: Kysely<Schema>, dialect: DialectName): AuditStore
 }
 
 export function checkpointStore(db: Kysely<Schema>): CheckpointStore {
+  const toRow = (row: Schema['checkpoints']): CheckpointRow => ({ ...row, frontier: rootsOf(row.frontier) });
   return {
-    async add(row) {
+    async add({ size, time, note, frontier }) {
       await db
         .insertInto('checkpoints')
-        .values({ size: row.size, time: row.time, note: row.note })
+        .values({ size, time, note, frontier: Buffer.concat(frontier) })
         .onConflict((conflict) => conflict.column('size').doNothing())
         .execute();
     },
-    newest: () => db.selectFrom('checkpoints').selectAll().orderBy('size', 'desc').limit(1).executeTakeFirst(),
-    list: (fromSize, limit) =>
-      db.selectFrom('checkpoints').selectAll().where('size', '>=', fromSize).orderBy('size').limit(limit).execute(),
+    async newest(atMost = Number.MAX_SAFE_INTEGER) {
+      const row = await db
+        .selectFrom('checkpoints')
+        .selectAll()
+        .where('size', '<=', atMost)
+        .orderBy('size', 'desc')
+        .limit(1)
+        .executeTakeFirst();
+      return row === undefined ? undefined : toRow(row);
+    },
+    async list(fromSize, limit) {
+      return (await db.selectFrom('checkpoints').selectAll().where('size', '>=', fromSize).orderBy('size').limit(limit).execute()).map(
+        toRow,
+      );
+    },
   };
 }

@@ -87,7 +87,7 @@ export interface Schema {
   run_details: { position: number; report: string };
   audit: { seq: number; time: number; event: string; actor: string; target: string; record: string };
   audit_head: { one: number; size: number; frontier: Buffer };
-  checkpoints: { size: number; time: number; note: string };
+  checkpoints: { size: number; time: number; note: string; frontier: Buffer };
   releases: {
     number: number;
     version: string;

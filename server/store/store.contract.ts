@@ -267,9 +267,11 @@ export function storeContract(open: () => Store): void {
     expect(await audit.list({ event: 'configx.' }, 1)).toEqual([]);
     expect(await audit.list({ actor: 'u', target: 't', since: NOW, until: NOW + 1, event: 'config.published' }, 5)).toEqual([row]);
     expect(await audit.list({ actor: 'u', before: size }, 5)).toEqual([]);
-    await open().checkpoints.add({ size: 3, time: NOW, note: 'n' });
-    await open().checkpoints.add({ size: 3, time: NOW, note: 'other' });
-    expect(await open().checkpoints.newest()).toEqual({ size: 3, time: NOW, note: 'n' });
+    const checkpoint = { size: 3, time: NOW, note: 'n', frontier: [Buffer.alloc(32, 4), Buffer.alloc(32, 5)] };
+    await open().checkpoints.add(checkpoint);
+    await open().checkpoints.add({ ...checkpoint, note: 'other' });
+    expect(await open().checkpoints.newest()).toEqual(checkpoint);
+    expect(await open().checkpoints.newest(2)).toBeUndefined();
     expect(await open().checkpoints.list(4, 5)).toEqual([]);
   });
 

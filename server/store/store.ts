@@ -217,11 +217,14 @@ export interface CheckpointRow {
   readonly time: number;
   /** the signed note, as text */
   readonly note: string;
+  /** of the tree at that size: where a check of the newest records begins */
+  readonly frontier: readonly Uint8Array[];
 }
 
 export interface CheckpointStore {
   add(row: CheckpointRow): Promise<void>;
-  newest(): Promise<CheckpointRow | undefined>;
+  /** the newest, or the newest of at most this size */
+  newest(atMost?: number): Promise<CheckpointRow | undefined>;
   /** by size, from the smallest not below `fromSize` */
   list(fromSize: number, limit: number): Promise<readonly CheckpointRow[]>;
 }

@@ -42,7 +42,7 @@ function statements(dialect: DialectName): readonly string[] {
       seq bigint primary key, time bigint not null, event text not null, actor text not null, target text not null, record text not null)`,
     `create table audit_head (one integer primary key check (one = 1), size bigint not null, frontier ${bytes} not null)`,
     `insert into audit_head (one, size, frontier) values (1, 0, ${emptyBytes})`,
-    `create table checkpoints (size bigint primary key, time bigint not null, note text not null)`,
+    `create table checkpoints (size bigint primary key, time bigint not null, note text not null, frontier ${bytes} not null)`,
     `create table releases (
       number bigint primary key, version text not null, root text not null, author text not null, approver text not null, message text not null,
       created_at bigint not null, files text not null, entries_affected bigint not null, envoys_affected bigint not null,
