@@ -75,6 +75,9 @@ export interface Body {
 /** A secret reference inside body text: U+0001 `sec:` path[`#`field] U+0001 (config.md §9.3). */
 export const SECRET_MARK = '\u0001';
 
+/** A template file that is not UTF-8 travels as this prefix and base64, and is written as it is, not rendered (config.md §8.1). */
+export const RAW_TEMPLATE = `${SECRET_MARK}raw:`;
+
 /** The marker of a reference such as `db/password` or `db/creds#user`. */
 export function secretMarker(ref: string): string {
   return `${SECRET_MARK}sec:${ref}${SECRET_MARK}`;

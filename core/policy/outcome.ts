@@ -29,6 +29,9 @@ export const PARTIALS = ['filtered', 'preempted', 'aborted', 'timeout'] as const
 export const runReportSchema = z.object({
   run_id: z.string(),
   body_hash: z.string(),
+  /** of the body that was enforced: another one resets the streak */
+  policy_hash: z.string().optional(),
+  secrets_epoch: z.number().int().nonnegative().optional(),
   release: z.number().int().nonnegative(),
   owner_epoch: z.number().int().nonnegative(),
   epoch: z.number().int().nonnegative(),

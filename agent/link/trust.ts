@@ -1,0 +1,58 @@
+/** The server keys an agent believes: delegations that end at the pinned root key, minus what the root has revoked. */
+import { CodedError } from '../../core/base/errors.ts';
+import { openDelegation, openRevocation, type SignedRecord, type TrustedKey } from '../../core/crypto/delegation.ts';
+import type { StateStore } from '../state/state-store.ts';
+
+export class TrustStore {
+  readonly #rootPublicKey: Uint8Array;
+  readonly #fleetId: string;
+  readonly #facts: StateStore['facts'];
+  readonly #keys = new Map<string, TrustedKey>();
+  readonly #records = new Map<string, SignedRecord>();
+  readonly revokedSerials = new Set<string>();
+
+  constructor(parts: { readonly rootPublicKey: Uint8Array; readonly fleetId: string; readonly facts: StateStore['facts'] }) {
+    this.#rootPublicKey = parts.rootPublicKey;
+    this.#fleetId = parts.fleetId;
+    this.#facts = parts.facts;
+    for (const record of parts.facts.get('delegations') ?? []) this.#add(record);
+    for (const record of parts.facts.get('revocations') ?? []) this.revokedSerials.add(openRevocation(this.#rootPublicKey, record).serial);
+  }
+
+  #add(record: SignedRecord): TrustedKey {
+    const key = openDelegation(this.#rootPublicKey, this.#fleetId, record);
+    this.#keys.set(key.keyId, key);
+    this.#records.set(key.keyId, record);
+    return key;
+  }
+
+  get keyIds(): readonly string[] {
+    return [...this.#keys.keys()];
+  }
+
+  key(keyId: string): TrustedKey | undefined {
+    return this.#keys.get(keyId);
+  }
+
+  /** Verifies, then persists. @throws CodedError BUNDLE_REJECTED */
+  async learn(record: SignedRecord): Promise<TrustedKey> {
+    const key = this.#add(record);
+    await this.#facts.set('delegations', [...this.#records.values()]);
+    return key;
+  }
+
+  /** A revocation is kept for good. */
+  async learnRevocations(records: readonly SignedRecord[]): Promise<void> {
+    const fresh = records.filter((record) => !this.revokedSerials.has(openRevocation(this.#rootPublicKey, record).serial));
+    if (fresh.length === 0) return;
+    await this.#facts.set('revocations', [...(this.#facts.get('revocations') ?? []), ...fresh]);
+    for (const record of fresh) this.revokedSerials.add(openRevocation(this.#rootPublicKey, record).serial);
+  }
+
+  /** @throws CodedError BUNDLE_REJECTED unknown_key */
+  require(keyId: string): TrustedKey {
+    const key = this.#keys.get(keyId);
+    if (key === undefined) throw new CodedError('BUNDLE_REJECTED', 'unknown_key');
+    return key;
+  }
+}

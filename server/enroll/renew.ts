@@ -1,0 +1,79 @@
+/** Certificate renewal by key (server.md §6.6): a signed request, valid with an expired certificate or none. */
+import { createHash } from 'node:crypto';
+import { z } from 'zod';
+import type { Clock } from '../../core/base/clock.ts';
+import { CodedError } from '../../core/base/errors.ts';
+import { createEnvoyCertificate, validityOf } from '../../core/crypto/certificate.ts';
+import { codecs } from '../../proto/load.ts';
+import type { AuditTrail } from '../audit/trail.ts';
+import type { FleetIndex } from '../fleet/fleet-index.ts';
+import type { ServerIdentity } from '../identity/server-identity.ts';
+import type { Authenticator } from '../rpc/authenticate.ts';
+import type { Store } from '../store/store.ts';
+
+export const renewRequestSchema = z.strictObject({
+  csr: z.string().max(8192),
+  sealing_key: z.string().regex(/^[A-Za-z0-9+/]{43}=$/),
+  signed: z.strictObject({ payload: z.base64().max(4096), signature: z.base64().max(256) }),
+});
+export type RenewRequest = z.output<typeof renewRequestSchema>;
+
+export const renewReplySchema = z.object({
+  certificate: z.string(),
+  ca_bundle: z.string(),
+  delegation: z.object({ record: z.string(), signature: z.string() }),
+});
+export type RenewReply = z.output<typeof renewReplySchema>;
+
+export interface RenewParts {
+  readonly store: Store;
+  readonly fleet: FleetIndex;
+  readonly identity: ServerIdentity;
+  readonly authenticator: Authenticator;
+  readonly trail: AuditTrail;
+  readonly clock: Clock;
+  readonly envoyCertDays: number;
+}
+
+/** What `content_hash` of the payload covers. */
+export function renewContentHash(csr: string, sealingKey: string): Buffer {
+  return createHash('sha256').update(`${csr}\0${sealingKey}`).digest();
+}
+
+/** @throws CodedError as authenticate, BAD_PROOF, BAD_CSR */
+export async function renew(request: RenewRequest, parts: RenewParts, address: string): Promise<RenewReply> {
+  const signed = codecs.signedRequest.encode({
+    payload: Buffer.from(request.signed.payload, 'base64'),
+    signature: Buffer.from(request.signed.signature, 'base64'),
+  });
+  const { slot, payload } = parts.authenticator.authenticate('renew', signed, undefined);
+  const { content_hash: contentHash } = codecs.renewPayload.decode(payload);
+  if (!renewContentHash(request.csr, request.sealing_key).equals(contentHash))
+    throw new CodedError('BAD_PROOF', 'the signature does not cover this request');
+  const { id, hostname } = parts.fleet.view(slot);
+  const now = parts.clock.now();
+  const certificate = await createEnvoyCertificate(
+    parts.identity.siteCa,
+    { fleetId: parts.identity.fleetId, envoyId: id },
+    request.csr,
+    parts.envoyCertDays,
+    now,
+  );
+  await parts.store.transaction(async (tx) => {
+    await tx.envoys.update(id, {
+      sealingKey: Buffer.from(request.sealing_key, 'base64'),
+      certificateExpiresAt: validityOf(certificate).notAfter,
+    });
+    await parts.trail.record(tx, {
+      actor: { kind: 'envoy', id, name: hostname, address },
+      event: 'envoy.renewed',
+      target: { kind: 'envoy', id, name: hostname },
+      outcome: 'ok',
+    });
+  });
+  return {
+    certificate: certificate + parts.identity.siteCa.certificate,
+    ca_bundle: parts.identity.rootCa,
+    delegation: parts.identity.delegation,
+  };
+}

@@ -1,0 +1,118 @@
+/** Starts and stops the accepting threads, hands them releases, and takes what they pass on. */
+import { cpus } from 'node:os';
+import { Worker } from 'node:worker_threads';
+import { CodedError } from '../../core/base/errors.ts';
+import type { FleetIndex } from '../fleet/fleet-index.ts';
+import { toFault } from './fault.ts';
+import type { Forwarded, FromWorker, ToWorker, WorkerSetup } from './messages.ts';
+import type { ReleaseTable } from './release-table.ts';
+
+type Notice = Exclude<FromWorker, { kind: 'listening' | 'failed' | 'taken' | 'stopped' | 'call' }>;
+
+export interface RpcHandlers {
+  call(call: Forwarded): Promise<Uint8Array>;
+  notice(notice: Notice): void;
+  /** a thread died: the process cannot go on honestly */
+  crashed(error: Error): void;
+}
+
+export function threadCount(wanted: number): number {
+  return wanted > 0 ? Math.min(16, wanted) : Math.min(16, Math.max(1, cpus().length - 1));
+}
+
+interface Thread {
+  readonly worker: Worker;
+  readonly taken: Map<number, () => void>;
+}
+
+export class RpcThreads {
+  readonly #threads: Thread[] = [];
+  readonly #fleet: FleetIndex;
+  readonly #handlers: RpcHandlers;
+  #nextId = 1;
+  #stopping = false;
+
+  constructor(fleet: FleetIndex, handlers: RpcHandlers) {
+    this.#fleet = fleet;
+    this.#handlers = handlers;
+  }
+
+  /** The port all threads listen on. @throws CodedError LISTEN_FAILED */
+  async start(setup: WorkerSetup, threads: number): Promise<number> {
+    let port = setup.port;
+    for (let i = 0; i < threads; i++) port = await this.#startThread(setup, port);
+    return port;
+  }
+
+  #startThread(setup: WorkerSetup, port: number): Promise<number> {
+    const worker = new Worker(new URL('./worker.ts', import.meta.url), { workerData: setup });
+    const thread: Thread = { worker, taken: new Map() };
+    this.#threads.push(thread);
+    return new Promise((resolve, reject) => {
+      worker.on('message', (message: FromWorker) => {
+        if (message.kind === 'listening') resolve(message.port);
+        else if (message.kind === 'failed')
+          reject(
+            new CodedError('LISTEN_FAILED', `cannot listen on port ${port}: ${message.message}`, {
+              hint: 'another program holds the port, or server.grpc_listen is wrong',
+            }),
+          );
+        else if (message.kind === 'taken') thread.taken.get(message.id)?.();
+        else if (message.kind === 'call') void this.#answer(worker, message);
+        else if (message.kind !== 'stopped') this.#handlers.notice(message);
+      });
+      worker.once('error', (error: unknown) => {
+        const failure = error instanceof Error ? error : new Error(String(error));
+        reject(failure);
+        if (!this.#stopping) this.#handlers.crashed(failure);
+      });
+      worker.postMessage({ kind: 'listen', port } satisfies ToWorker);
+    });
+  }
+
+  async #answer(worker: Worker, call: Forwarded): Promise<void> {
+    let answer: ToWorker;
+    try {
+      answer = { kind: 'answer', id: call.id, reply: await this.#handlers.call(call) };
+    } catch (thrown) {
+      answer = { kind: 'answer', id: call.id, error: toFault(thrown) };
+    }
+    worker.postMessage(answer);
+  }
+
+  #tell(message: ToWorker): void {
+    for (const { worker } of this.#threads) worker.postMessage(message);
+  }
+
+  /** Every thread holds the table before the generation moves: whoever begins after this is answered from it. */
+  async publish(table: ReleaseTable): Promise<void> {
+    const id = this.#nextId++;
+    await Promise.all(
+      this.#threads.map(({ worker, taken }) => {
+        const done = new Promise<void>((resolve) => taken.set(id, resolve));
+        worker.postMessage({ kind: 'release', id, table } satisfies ToWorker);
+        return done.then(() => taken.delete(id));
+      }),
+    );
+    this.#fleet.switchTo(table.generation);
+  }
+
+  useContext(certificateChain: string, privateKey: string, ticketKeys: Uint8Array | undefined): void {
+    this.#tell({ kind: 'context', certificateChain, privateKey, ticketKeys });
+  }
+
+  drop(envoyId: string): void {
+    this.#tell({ kind: 'drop', envoyId });
+  }
+
+  /** Finishes what runs, then ends the threads. */
+  async stop(): Promise<void> {
+    this.#stopping = true;
+    const ended = this.#threads.map(({ worker }) => new Promise<void>((resolve) => worker.once('exit', () => resolve())));
+    this.#tell({ kind: 'stop' });
+    const timer = setTimeout(() => this.#threads.forEach(({ worker }) => void worker.terminate()), 8_000);
+    await Promise.all(ended);
+    clearTimeout(timer);
+    this.#threads.length = 0;
+  }
+}

@@ -1,0 +1,133 @@
+/** The tables as Kysely sees them. Times are milliseconds since 1970, booleans 0 or 1, lists and maps JSON text: one shape for both databases. */
+import type { Generated } from 'kysely';
+
+interface EnvoysTable {
+  id: string;
+  hostname: string;
+  identity_key: Buffer;
+  sealing_key: Buffer;
+  status: string;
+  owner_epoch: number;
+  enrolled_at: number;
+  certificate_expires_at: number;
+  platform: string;
+  agent_version: string;
+  address: string;
+  labels: string;
+  reason: string;
+}
+
+interface EnvoyStateTable {
+  id: string;
+  sequence: number;
+  last_seen: number;
+  release: number;
+  policy_hash: string;
+  secrets_epoch: number;
+  held_seq: number;
+  held_header_hash: string;
+  traits_hash: string;
+  flags: number;
+  run_state: string;
+  detail: string;
+  streak: number;
+  reset_pending: number;
+  drift: string;
+  clean: number;
+  counted_policy: string;
+  counted_epoch: number;
+  counted_at: number;
+}
+
+interface RunsTable {
+  position: Generated<number>;
+  run_id: string;
+  subject: string;
+  hostname: string;
+  received_at: number;
+  started_at: number;
+  ended_at: number;
+  mode: string;
+  partial: string;
+  flags: string;
+  release: number;
+  body_hash: string;
+  ok: number;
+  changed: number;
+  failed: number;
+  blocked: number;
+  skipped: number;
+}
+
+export interface Schema {
+  migrations: { name: string; applied_at: number };
+  envoys: EnvoysTable;
+  envoy_state: EnvoyStateTable;
+  identity_keys: { key: Buffer; envoy_id: string };
+  trait_sets: { envoy_id: string; hash: string };
+  traits: { envoy_id: string; collector: string; value: string };
+  enroll_tokens: {
+    id: string;
+    secret_hash: string;
+    pattern: string;
+    environment: string;
+    labels: string;
+    note: string;
+    created_by: string;
+    created_at: number;
+    expires_at: number;
+    revoked_at: number;
+    spent_at: number;
+    spent_envoy: string;
+    spent_hostname: string;
+    spent_key: string;
+    spent_address: string;
+  };
+  runs: RunsTable;
+  run_details: { position: number; report: string };
+  audit: { seq: number; time: number; event: string; actor: string; target: string; record: string };
+  audit_head: { one: number; size: number; frontier: Buffer };
+  checkpoints: { size: number; time: number; note: string; frontier: Buffer };
+  releases: {
+    number: number;
+    version: string;
+    root: string;
+    author: string;
+    approver: string;
+    message: string;
+    created_at: number;
+    files: string;
+    entries_affected: number;
+    envoys_affected: number;
+    warnings: number;
+    flags: string;
+    rollback_of: number;
+    result: string;
+    watch: string;
+  };
+  counters: { name: string; value: number };
+  numbered: { name: string; text: string; number: number };
+  api_tokens: {
+    id: string;
+    name: string;
+    user_id: string;
+    secret_hash: string;
+    scopes: string;
+    created_at: number;
+    expires_at: number;
+    last_used_at: number;
+    last_used_from: string;
+  };
+  users: {
+    id: string;
+    username: string;
+    display_name: string;
+    email: string;
+    role: string;
+    enabled: number;
+    password_hash: string;
+    scope: string;
+    created_at: number;
+    last_login_at: number;
+  };
+}
