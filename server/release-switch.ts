@@ -19,12 +19,24 @@ export interface LoadedRelease {
 const PREVIOUS_MS = 10 * 60_000;
 
 export class ReleaseSwitch {
-  readonly #parts: { readonly fleet: FleetIndex; readonly rpc: RpcThreads; readonly clock: Clock; readonly authority: SiteAuthority; readonly observeAll: boolean };
+  readonly #parts: {
+    readonly fleet: FleetIndex;
+    readonly rpc: RpcThreads;
+    readonly clock: Clock;
+    readonly authority: SiteAuthority;
+    readonly observeAll: boolean;
+  };
   #live: LoadedRelease | undefined;
   #previous: { readonly release: LoadedRelease; readonly until: number } | undefined;
   #order = new Map<string, number>();
 
-  constructor(parts: { readonly fleet: FleetIndex; readonly rpc: RpcThreads; readonly clock: Clock; readonly authority: SiteAuthority; readonly observeAll: boolean }) {
+  constructor(parts: {
+    readonly fleet: FleetIndex;
+    readonly rpc: RpcThreads;
+    readonly clock: Clock;
+    readonly authority: SiteAuthority;
+    readonly observeAll: boolean;
+  }) {
     this.#parts = parts;
   }
 
@@ -40,7 +52,12 @@ export class ReleaseSwitch {
     const order = new Map(policies.map(({ entry }, index) => [entry, index]));
     fleet.assignEntries(generation, (hostname) => order.get(release.entryIdFor(hostname) ?? '') ?? -1);
     const before = fleet.size;
-    await rpc.publish(buildReleaseTable({ number: release.number, version: release.version, root: release.root, entries: policies }, authority, { generation, observeAll }));
+    await rpc.publish(
+      buildReleaseTable({ number: release.number, version: release.version, root: release.root, entries: policies }, authority, {
+        generation,
+        observeAll,
+      }),
+    );
     if (this.#live !== undefined) this.#previous = { release: this.#live, until: clock.now() + PREVIOUS_MS };
     this.#live = release;
     this.#order = order;
