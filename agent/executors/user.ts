@@ -103,7 +103,7 @@ async function accountChange(want: Want, drifted: (attribute: string) => boolean
   const all = {
     uid: take('uid', want.uid),
     primaryGroup: take('group', want.group) ?? (want.gid === undefined ? undefined : take('gid', String(want.gid))),
-    groups: take('groups', want.groups),
+    groups: take('groups', want.groups === undefined ? undefined : sorted(want.groups)),
     shell: take('shell', want.shell),
     home: take('home', want.home),
     comment: take('comment', want.comment),
