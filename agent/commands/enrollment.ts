@@ -16,11 +16,11 @@ export const enrollmentFlags = {
 };
 
 export interface EnrollmentInput {
-  readonly token: string | undefined;
-  readonly tokenFile: string | undefined;
-  readonly caPin: string | undefined;
-  readonly hostname: string | undefined;
-  readonly wait: number | undefined;
+  readonly token?: string | undefined;
+  readonly tokenFile?: string | undefined;
+  readonly caPin?: string | undefined;
+  readonly hostname?: string | undefined;
+  readonly wait?: number | undefined;
   readonly force: boolean;
   readonly apiAddr: string;
   readonly configDir: string;
