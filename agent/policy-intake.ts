@@ -76,8 +76,10 @@ export async function takeReply(reply: CheckInReply, offsetMs: number, parts: In
   const judge = judgeOf(parts, offsetMs);
   if (reply.kind === 'no_change') {
     if (held === undefined) throw new CodedError('BUNDLE_REJECTED', 'no_change_for_nothing');
-    const head = acceptHead(held.header, state.facts.get('provenAt') ?? 0, reply.keyId, reply.head, judge);
-    await state.facts.set('provenAt', Date.parse(head.issued_at));
+    // heads are issued at whole seconds, headers at milliseconds
+    const newest = Math.floor((state.facts.get('provenAt') ?? 0) / 1000) * 1000;
+    const head = acceptHead(held.header, newest, reply.keyId, reply.head, judge);
+    await state.facts.set('provenAt', Math.max(state.facts.get('provenAt') ?? 0, Date.parse(head.issued_at)));
     return;
   }
   const authority = authoritySchema.safeParse(JSON.parse(reply.authority));

@@ -59,8 +59,8 @@ class LmdbStateStore implements StateStore {
     try {
       await this.#root.transaction(() => {
         for (const [key, value] of Object.entries(entries)) {
-          if (value === undefined) this.#root.remove(key);
-          else this.#root.put(key, value);
+          if (value === undefined) void this.#root.remove(key);
+          else void this.#root.put(key, value);
         }
       });
     } catch (thrown) {
@@ -140,7 +140,7 @@ class LmdbStateStore implements StateStore {
       const keys: number[] = [];
       for (const { key, value } of this.#results.getRange({})) if (wanted.has(this.#parse(value).report.run_id)) keys.push(key);
       await this.#change(() => {
-        for (const key of keys) this.#results.remove(key);
+        for (const key of keys) void this.#results.remove(key);
       });
     },
     count: () => this.#results.getCount({}),
@@ -187,9 +187,9 @@ class LmdbStateStore implements StateStore {
     }
     const before = this.facts.get('droppedResults') ?? 0;
     await this.#change(() => {
-      for (const key of dropped) this.#results.remove(key);
-      this.#results.put((rows.at(-1)?.key ?? 0) + 1, text);
-      if (dropped.length > 0) this.#root.put('fact:droppedResults', JSON.stringify(before + dropped.length));
+      for (const key of dropped) void this.#results.remove(key);
+      void this.#results.put((rows.at(-1)?.key ?? 0) + 1, text);
+      if (dropped.length > 0) void this.#root.put('fact:droppedResults', JSON.stringify(before + dropped.length));
     });
   }
 

@@ -2,7 +2,14 @@
 import { z } from 'zod';
 import { pageOf, pageQuery, route, smallText, time } from './route.ts';
 
-export const auditRowSchema = z.object({ seq: z.number(), time, actor: z.string(), event: z.string(), target: z.string(), record: z.json() });
+export const auditRowSchema = z.object({
+  seq: z.number(),
+  time,
+  actor: z.string(),
+  event: z.string(),
+  target: z.string(),
+  record: z.json(),
+});
 
 export const listAudit = route({
   name: 'audit.list',
@@ -29,7 +36,11 @@ export const verifyAuditLog = route({
   path: '/audit/verify',
   permission: 'audit.read',
   body: z.strictObject({ checkpoints: z.array(z.string().max(4096)).max(100).default([]) }),
-  reply: z.object({ records: z.number(), ok: z.boolean(), findings: z.array(z.object({ kind: z.string(), seq: z.number(), message: z.string() })) }),
+  reply: z.object({
+    records: z.number(),
+    ok: z.boolean(),
+    findings: z.array(z.object({ kind: z.string(), seq: z.number(), message: z.string() })),
+  }),
 });
 
 export const listCheckpoints = route({
@@ -38,7 +49,11 @@ export const listCheckpoints = route({
   method: 'GET',
   path: '/audit/checkpoints',
   permission: 'audit.read',
-  query: z.strictObject({ from: z.coerce.number().int().nonnegative().default(0), limit: z.coerce.number().int().min(1).max(1000).default(100), newest: z.enum(['true', 'false']).default('false') }),
+  query: z.strictObject({
+    from: z.coerce.number().int().nonnegative().default(0),
+    limit: z.coerce.number().int().min(1).max(1000).default(100),
+    newest: z.enum(['true', 'false']).default('false'),
+  }),
   reply: z.object({ items: z.array(z.object({ size: z.number(), time, note: z.string() })) }),
 });
 
@@ -49,6 +64,13 @@ export const auditProof = route({
   path: '/audit/proof/{seq}',
   permission: 'audit.read',
   params: z.strictObject({ seq: z.coerce.number().int().nonnegative() }),
-  reply: z.object({ seq: z.number(), size: z.number(), record: z.string(), leaf: z.string(), path: z.array(z.string()), checkpoint: z.string() }),
+  reply: z.object({
+    seq: z.number(),
+    size: z.number(),
+    record: z.string(),
+    leaf: z.string(),
+    path: z.array(z.string()),
+    checkpoint: z.string(),
+  }),
   codes: ['NOT_READY'],
 });

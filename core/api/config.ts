@@ -79,7 +79,10 @@ export const publishConfig = route({
     skip_url_check: z.boolean().optional(),
     reason: z.string().max(500).optional(),
     /** go live only when the stage still has this root hash */
-    root: z.string().regex(/^[0-9a-f]{8,64}$/).optional(),
+    root: z
+      .string()
+      .regex(/^[0-9a-f]{8,64}$/)
+      .optional(),
     strict: z.boolean().optional(),
   }),
   reply: publishResultSchema,
@@ -92,7 +95,11 @@ export const rollbackConfig = route({
   method: 'POST',
   path: '/config/rollback',
   permission: 'config.rollback',
-  body: z.strictObject({ number: z.number().int().positive().optional(), message: z.string().max(2000).optional(), dangerous: z.boolean().optional() }),
+  body: z.strictObject({
+    number: z.number().int().positive().optional(),
+    message: z.string().max(2000).optional(),
+    dangerous: z.boolean().optional(),
+  }),
   reply: publishResultSchema,
   codes: ['PUBLISH_BUSY', 'VALIDATION_FAILED'],
 });
@@ -143,7 +150,15 @@ export const traceConfig = route({
   method: 'GET',
   path: '/config/trace',
   permission: 'config.read',
-  query: z.strictObject({ name: z.string().min(1).max(253), stage: queryFlag, release: z.coerce.number().int().positive().optional(), env: smallText.optional(), module: queryFlag, sections: z.string().max(200).optional(), resource: z.string().max(300).optional() }),
+  query: z.strictObject({
+    name: z.string().min(1).max(253),
+    stage: queryFlag,
+    release: z.coerce.number().int().positive().optional(),
+    env: smallText.optional(),
+    module: queryFlag,
+    sections: z.string().max(200).optional(),
+    resource: z.string().max(300).optional(),
+  }),
   reply: z.looseObject({ host: z.string().nullable(), release: z.number(), match: z.json() }),
   codes: ['AMBIGUOUS_NAME', 'NOT_READY'],
 });
@@ -156,7 +171,22 @@ export const configTree = route({
   permission: 'config.read',
   query: z.strictObject({ dir: z.string().max(1024).optional(), stage: queryFlag }),
   reply: z.object({
-    directories: z.array(z.object({ path: z.string(), marks: z.string(), entries: z.array(z.object({ ordinal: z.number(), file: z.string(), line: z.number(), patterns: z.array(z.string()), environment: z.string().nullable(), envoys: z.number() })) })),
+    directories: z.array(
+      z.object({
+        path: z.string(),
+        marks: z.string(),
+        entries: z.array(
+          z.object({
+            ordinal: z.number(),
+            file: z.string(),
+            line: z.number(),
+            patterns: z.array(z.string()),
+            environment: z.string().nullable(),
+            envoys: z.number(),
+          }),
+        ),
+      }),
+    ),
   }),
   codes: ['NOT_READY'],
 });

@@ -2,7 +2,15 @@
 import { z } from 'zod';
 import { idParams, pageOf, pageQuery, reasonText, route, time } from './route.ts';
 
-export const pendingSchema = z.object({ id: z.string(), hostname: z.string(), address: z.string(), fingerprint: z.string(), held_by_fingerprint: z.string().nullable(), reason: z.string(), requested_at: time });
+export const pendingSchema = z.object({
+  id: z.string(),
+  hostname: z.string(),
+  address: z.string(),
+  fingerprint: z.string(),
+  held_by_fingerprint: z.string().nullable(),
+  reason: z.string(),
+  requested_at: time,
+});
 
 export const listPending = route({
   name: 'enrollments.pending',

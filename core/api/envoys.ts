@@ -101,7 +101,11 @@ export const pushEnvoys = route({
   path: '/envoys/push',
   permission: 'fleet.write',
   body: z.strictObject({ target: z.string().min(1).max(1000).optional(), all: z.boolean().optional() }),
-  reply: z.object({ pushed: z.number(), queued: z.number(), envoys: z.array(z.object({ id: z.string(), hostname: z.string(), status: z.enum(['pushed', 'queued']) })) }),
+  reply: z.object({
+    pushed: z.number(),
+    queued: z.number(),
+    envoys: z.array(z.object({ id: z.string(), hostname: z.string(), status: z.enum(['pushed', 'queued']) })),
+  }),
   codes: ['TARGET_SYNTAX', 'NO_TARGETS'],
 });
 

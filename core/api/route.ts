@@ -5,7 +5,12 @@ import type { RoutePermission } from './permissions.ts';
 
 export type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
 
-export interface RouteContract<P extends z.ZodType = z.ZodType, Q extends z.ZodType = z.ZodType, B extends z.ZodType = z.ZodType, R extends z.ZodType = z.ZodType> {
+export interface RouteContract<
+  P extends z.ZodType = z.ZodType,
+  Q extends z.ZodType = z.ZodType,
+  B extends z.ZodType = z.ZodType,
+  R extends z.ZodType = z.ZodType,
+> {
   /** `noun.verb`, unique */
   readonly name: string;
   readonly summary: string;
@@ -32,20 +37,29 @@ export interface RouteContract<P extends z.ZodType = z.ZodType, Q extends z.ZodT
 export const API_BASE = '/api/v1';
 export const nothing = z.strictObject({});
 
-type Given<P extends z.ZodType, Q extends z.ZodType, B extends z.ZodType, R extends z.ZodType> = Pick<RouteContract<P, Q, B, R>, 'name' | 'summary' | 'method' | 'path' | 'permission' | 'reply'> &
+type Given<P extends z.ZodType, Q extends z.ZodType, B extends z.ZodType, R extends z.ZodType> = Pick<
+  RouteContract<P, Q, B, R>,
+  'name' | 'summary' | 'method' | 'path' | 'permission' | 'reply'
+> &
   Partial<Pick<RouteContract<P, Q, B, R>, 'params' | 'query' | 'body' | 'codes' | 'status' | 'form' | 'needsKey' | 'needsMatch'>>;
 
 /** A contract with the parts left out filled in; `path` is given below `/api/v1`. */
-export function route<R extends z.ZodType, P extends z.ZodType = typeof nothing, Q extends z.ZodType = typeof nothing, B extends z.ZodType = typeof nothing>(
-  given: Given<P, Q, B, R>,
-): RouteContract<P, Q, B, R> {
+export function route<
+  R extends z.ZodType,
+  P extends z.ZodType = typeof nothing,
+  Q extends z.ZodType = typeof nothing,
+  B extends z.ZodType = typeof nothing,
+>(given: Given<P, Q, B, R>): RouteContract<P, Q, B, R> {
   return { ...rootRoute(given), path: API_BASE + given.path };
 }
 
 /** As {@link route}, with the path as it is. */
-export function rootRoute<R extends z.ZodType, P extends z.ZodType = typeof nothing, Q extends z.ZodType = typeof nothing, B extends z.ZodType = typeof nothing>(
-  given: Given<P, Q, B, R>,
-): RouteContract<P, Q, B, R> {
+export function rootRoute<
+  R extends z.ZodType,
+  P extends z.ZodType = typeof nothing,
+  Q extends z.ZodType = typeof nothing,
+  B extends z.ZodType = typeof nothing,
+>(given: Given<P, Q, B, R>): RouteContract<P, Q, B, R> {
   return {
     params: nothing as unknown as P,
     query: nothing as unknown as Q,
@@ -73,7 +87,10 @@ export function pageOf<T extends z.ZodType>(item: T) {
 /** RFC 3339 in UTC, or null where there is none yet. */
 export const time = z.string().nullable();
 /** A flag in a query string. */
-export const queryFlag = z.enum(['true', 'false']).transform((text) => text === 'true').optional();
+export const queryFlag = z
+  .enum(['true', 'false'])
+  .transform((text) => text === 'true')
+  .optional();
 export const idParams = z.strictObject({ id: z.string().min(1).max(300) });
 export const reasonText = z.string().trim().min(1).max(500);
 /** labels and other small texts */

@@ -6,7 +6,13 @@ const pathParams = z.strictObject({ path: z.string().min(1).max(512) });
 
 export const secretMetaSchema = z.object({ path: z.string(), version: z.string(), changed_at: time, used_by: z.array(z.string()) });
 export type SecretItem = z.output<typeof secretMetaSchema>;
-export const secretRefSchema = z.object({ ref: z.string(), file: z.string(), line: z.number(), entries: z.array(z.string()), missing: z.boolean() });
+export const secretRefSchema = z.object({
+  ref: z.string(),
+  file: z.string(),
+  line: z.number(),
+  entries: z.array(z.string()),
+  missing: z.boolean(),
+});
 
 export const listSecrets = route({
   name: 'secrets.list',

@@ -2,13 +2,39 @@
 import { z } from 'zod';
 import { rootRoute, route } from './route.ts';
 
-export const versionSchema = z.object({ version: z.string(), node: z.string(), protocol: z.number(), fleet_id: z.string(), site_id: z.string(), role: z.string() });
+export const versionSchema = z.object({
+  version: z.string(),
+  node: z.string(),
+  protocol: z.number(),
+  fleet_id: z.string(),
+  site_id: z.string(),
+  role: z.string(),
+});
 
-export const getVersion = route({ name: 'server.version', summary: 'Version of the server', method: 'GET', path: '/version', permission: 'public', reply: versionSchema });
+export const getVersion = route({
+  name: 'server.version',
+  summary: 'Version of the server',
+  method: 'GET',
+  path: '/version',
+  permission: 'public',
+  reply: versionSchema,
+});
 
-export const getOpenApi = route({ name: 'server.openapi', summary: 'This API as OpenAPI 3.1', method: 'GET', path: '/openapi.json', permission: 'public', reply: z.looseObject({ openapi: z.string() }) });
+export const getOpenApi = route({
+  name: 'server.openapi',
+  summary: 'This API as OpenAPI 3.1',
+  method: 'GET',
+  path: '/openapi.json',
+  permission: 'public',
+  reply: z.looseObject({ openapi: z.string() }),
+});
 
-export const doctorCheckSchema = z.object({ name: z.string(), status: z.enum(['ok', 'warn', 'fail']), message: z.string(), hint: z.string().optional() });
+export const doctorCheckSchema = z.object({
+  name: z.string(),
+  status: z.enum(['ok', 'warn', 'fail']),
+  message: z.string(),
+  hint: z.string().optional(),
+});
 
 export const getDoctor = route({
   name: 'server.doctor',
@@ -19,7 +45,15 @@ export const getDoctor = route({
   reply: z.object({ status: z.enum(['ok', 'warn', 'fail']), checks: z.array(doctorCheckSchema) }),
 });
 
-export const healthz = rootRoute({ name: 'server.healthz', summary: 'Answers while the process turns', method: 'GET', path: '/healthz', permission: 'public', reply: z.string(), form: 'text' });
+export const healthz = rootRoute({
+  name: 'server.healthz',
+  summary: 'Answers while the process turns',
+  method: 'GET',
+  path: '/healthz',
+  permission: 'public',
+  reply: z.string(),
+  form: 'text',
+});
 
 export const readyz = rootRoute({
   name: 'server.readyz',
@@ -30,6 +64,22 @@ export const readyz = rootRoute({
   reply: z.object({ ready: z.boolean(), reasons: z.array(z.string()) }),
 });
 
-export const getMetrics = rootRoute({ name: 'server.metrics', summary: 'Metrics as Prometheus text', method: 'GET', path: '/metrics', permission: 'metrics', reply: z.string(), form: 'text' });
+export const getMetrics = rootRoute({
+  name: 'server.metrics',
+  summary: 'Metrics as Prometheus text',
+  method: 'GET',
+  path: '/metrics',
+  permission: 'metrics',
+  reply: z.string(),
+  form: 'text',
+});
 
-export const bootstrapCa = rootRoute({ name: 'bootstrap.ca', summary: 'The root CA; compare its pin', method: 'GET', path: '/bootstrap/ca.pem', permission: 'public', reply: z.string(), form: 'text' });
+export const bootstrapCa = rootRoute({
+  name: 'bootstrap.ca',
+  summary: 'The root CA; compare its pin',
+  method: 'GET',
+  path: '/bootstrap/ca.pem',
+  permission: 'public',
+  reply: z.string(),
+  form: 'text',
+});

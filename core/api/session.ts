@@ -40,7 +40,12 @@ export const createApiToken = route({
   permission: 'signed-in',
   body: z.strictObject({
     name: z.string().min(1).max(100),
-    expires_in_s: z.number().int().positive().max(365 * 86_400).default(720 * 3600),
+    expires_in_s: z
+      .number()
+      .int()
+      .positive()
+      .max(365 * 86_400)
+      .default(720 * 3600),
     scopes: z.array(z.enum(PERMISSIONS)).default([]),
     user: z.string().min(1).max(100).optional(),
   }),

@@ -32,7 +32,10 @@ export const createTokens = route({
     labels: z.record(z.string().max(63), smallText).optional(),
     note: smallText.optional(),
   }),
-  reply: z.object({ items: z.array(z.object({ id: z.string(), pattern: z.string(), expires_at: time, token: z.string() })), bootstrap: z.string() }),
+  reply: z.object({
+    items: z.array(z.object({ id: z.string(), pattern: z.string(), expires_at: time, token: z.string() })),
+    bootstrap: z.string(),
+  }),
   status: 201,
   needsKey: true,
 });

@@ -39,7 +39,8 @@ export const flag = {
   on: (description: string, more: More = {}) => described(z.boolean().default(false), { description, ...more }),
   text: (description: string, more: More = {}) => described(z.string().min(1).optional(), { description, value: 'text', ...more }),
   needed: (description: string, more: More = {}) => described(z.string().min(1), { description, value: 'text', ...more }),
-  many: (description: string, more: More = {}) => described(z.array(z.string().min(1)).default([]), { description, value: 'text', ...more }),
+  many: (description: string, more: More = {}) =>
+    described(z.array(z.string().min(1)).default([]), { description, value: 'text', ...more }),
   /** milliseconds */
   duration: (description: string, more: More = {}) => described(durationSchema.optional(), { description, value: 'duration', ...more }),
   whole: (description: string, more: More = {}) => described(integerSchema.optional(), { description, value: 'n', ...more }),

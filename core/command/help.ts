@@ -33,7 +33,10 @@ export function programHelp(program: Program, words: readonly string[]): string 
   const [noun] = words;
   const below = program.commands.filter((command) => noun === undefined || command.name[0] === noun);
   const listed = below.length === 0 ? program.commands : below;
-  const rows = listed.map((command): readonly [string, string] => [`${command.name.join(' ')} ${positionalUsage(command)}`.trimEnd(), command.summary]);
+  const rows = listed.map((command): readonly [string, string] => [
+    `${command.name.join(' ')} ${positionalUsage(command)}`.trimEnd(),
+    command.summary,
+  ]);
   const globals = columns([...flagRows(program.globals.shape), ['-h, --help', 'help for a command']]);
   return `${program.name}: ${program.summary}\n\nCommands:\n${columns(rows)}\n\nCommon flags:\n${globals}\n`;
 }

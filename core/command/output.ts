@@ -44,7 +44,9 @@ export function formatTable<Row>(columns: readonly Column<Row>[], rows: readonly
   const cells = rows.map((row) => shown.map((column) => column.value(row, options)));
   const texts = cells.map((line) => line.map((cell) => escapeCell(cell === undefined || cell === '' ? '-' : String(cell))));
   const widths = shown.map((column, index) => Math.max(column.title.length, ...texts.map((line) => widthOf(line[index]!))));
-  const isNumber = shown.map((_column, index) => cells.length > 0 && cells.every((line) => typeof line[index] === 'number' || line[index] === undefined));
+  const isNumber = shown.map(
+    (_column, index) => cells.length > 0 && cells.every((line) => typeof line[index] === 'number' || line[index] === undefined),
+  );
   const line = (texts: readonly string[]) =>
     texts
       .map((text, index) => {
@@ -63,12 +65,21 @@ export function formatCsv<Row>(columns: readonly Column<Row>[], rows: readonly R
 
 /** JSON whose strings cannot steer a terminal: U+007F–U+009F are escaped, JSON itself escapes the rest. */
 export function formatJson(value: unknown): string {
-  const text = JSON.stringify(value, null, 2).replace(/[\u007f-\u009f\u2028\u2029]/g, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`);
+  const text = JSON.stringify(value, null, 2).replace(
+    /[\u007f-\u009f\u2028\u2029]/g,
+    (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  );
   return `${text}\n`;
 }
 
 /** A list in the wanted form. `whole` is what `--json` prints. */
-export function printList<Row>(io: CommandIo, options: OutputOptions, columns: readonly Column<Row>[], rows: readonly Row[], whole: unknown): void {
+export function printList<Row>(
+  io: CommandIo,
+  options: OutputOptions,
+  columns: readonly Column<Row>[],
+  rows: readonly Row[],
+  whole: unknown,
+): void {
   if (options.form === 'json') io.out(formatJson(whole));
   else if (options.form === 'csv') io.out(formatCsv(columns, rows, options));
   else if (rows.length > 0) io.out(formatTable(columns, rows, options));
@@ -83,7 +94,8 @@ export function printFields(io: CommandIo, options: OutputOptions, fields: reado
   }
   const shown = fields.filter(([, value]) => value !== undefined && value !== null && value !== '');
   const width = Math.max(0, ...shown.map(([name]) => name.length));
-  for (const [name, value] of shown) io.out(`${name.padEnd(width)}  ${escapeCell(typeof value === 'object' ? JSON.stringify(value) : String(value))}\n`);
+  for (const [name, value] of shown)
+    io.out(`${name.padEnd(width)}  ${escapeCell(typeof value === 'object' ? JSON.stringify(value) : String(value))}\n`);
 }
 
 /** Local time, or UTC with `--utc`; given RFC 3339 or milliseconds. */

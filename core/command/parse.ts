@@ -26,7 +26,11 @@ function optionsOf(flags: ReturnType<typeof flagsOf>) {
   for (const [word, { schema }] of flags) {
     const kind = kindOfFlag(schema);
     const { short } = metaOf(schema);
-    options[word] = { type: kind === 'boolean' ? 'boolean' : 'string', multiple: kind === 'list', ...(short === undefined ? {} : { short }) };
+    options[word] = {
+      type: kind === 'boolean' ? 'boolean' : 'string',
+      multiple: kind === 'list',
+      ...(short === undefined ? {} : { short }),
+    };
   }
   return options;
 }
@@ -47,7 +51,10 @@ function unknownCommand(program: Program, words: readonly string[]): CodedError 
   const [noun = ''] = words;
   const siblings = program.commands.filter((command) => command.name[0] === noun);
   if (siblings.length === 0) {
-    return usage(`unknown command "${noun}"`, didYouMean(noun, new Set(program.commands.map((command) => command.name[0]))) ?? `${program.name} --help lists all commands`);
+    return usage(
+      `unknown command "${noun}"`,
+      didYouMean(noun, new Set(program.commands.map((command) => command.name[0]))) ?? `${program.name} --help lists all commands`,
+    );
   }
   const verb = words[1];
   const verbs = siblings.map((command) => command.name.slice(1).join(' '));
@@ -61,18 +68,25 @@ function checked(schema: z.ZodObject, values: Readonly<Record<string, unknown>>)
   const issue = parsed.error.issues[0]!;
   const name = kebab(String(issue.path[0] ?? ''));
   const given = values[String(issue.path[0] ?? '')];
-  throw usage(given === undefined ? `--${name} is needed` : `--${name} "${String(given)}" ${issue.code === 'custom' || issue.message.startsWith('is ') ? issue.message : `is not accepted: ${issue.message}`}`);
+  throw usage(
+    given === undefined
+      ? `--${name} is needed`
+      : `--${name} "${String(given)}" ${issue.code === 'custom' || issue.message.startsWith('is ') ? issue.message : `is not accepted: ${issue.message}`}`,
+  );
 }
 
 function checkPositional<G>(command: Command<G>, args: readonly string[]): void {
   const { positional } = command;
   const needed = positional.filter((each) => each.optional !== true);
-  if (args.length < needed.length) throw usage(`<${needed[args.length]!.name}> is missing`, `${command.name.join(' ')} ${positionalUsage(command)}`);
+  if (args.length < needed.length)
+    throw usage(`<${needed[args.length]!.name}> is missing`, `${command.name.join(' ')} ${positionalUsage(command)}`);
   if (args.length > positional.length && positional.at(-1)?.many !== true) throw usage(`unexpected argument "${args[positional.length]}"`);
 }
 
 export function positionalUsage<G>(command: Command<G>): string {
-  return command.positional.map((each) => (each.optional === true ? `[${each.name}]` : `<${each.name}>`) + (each.many === true ? '…' : '')).join(' ');
+  return command.positional
+    .map((each) => (each.optional === true ? `[${each.name}]` : `<${each.name}>`) + (each.many === true ? '…' : ''))
+    .join(' ');
 }
 
 /** @throws CodedError USAGE */
@@ -97,7 +111,8 @@ export function parseCommandLine<G extends z.ZodObject>(program: Program<G>, arg
     if (takesValue && token.value === undefined) throw usage(`${token.rawName} needs a value`);
     if (!takesValue && token.value !== undefined) throw usage(`${token.rawName} takes no value`);
   }
-  const read = (flags: typeof known) => Object.fromEntries([...flags].filter(([word]) => values[word] !== undefined).map(([word, { name }]) => [name, values[word]]));
+  const read = (flags: typeof known) =>
+    Object.fromEntries([...flags].filter(([word]) => values[word] !== undefined).map(([word, { name }]) => [name, values[word]]));
   const args = words.slice(command.name.length);
   const input = {
     flags: checked(command.flags, read(own)),

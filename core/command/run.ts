@@ -13,7 +13,9 @@ export const EXIT_INTERRUPTED = 130;
 function findingLines(details: Readonly<Record<string, unknown>> | undefined): string[] {
   const findings = details?.['findings'];
   if (!Array.isArray(findings)) return [];
-  return findings.filter(isPlainObject).map((finding) => `  ${String(finding['path'] ?? '')} ${String(finding['rule'] ?? '')} ${String(finding['message'] ?? '')}`.trimEnd());
+  return findings
+    .filter(isPlainObject)
+    .map((finding) => `  ${String(finding['path'] ?? '')} ${String(finding['rule'] ?? '')} ${String(finding['message'] ?? '')}`.trimEnd());
 }
 
 /** Prints the error; answers the exit code. */
@@ -39,7 +41,9 @@ export async function runProgram<G extends z.ZodObject>(program: Program<G>, arg
       return 0;
     }
     if (parsed.kind === 'help') {
-      const command = plain.commands.find((each) => each.name.length <= parsed.words.length && each.name.every((word, index) => parsed.words[index] === word));
+      const command = plain.commands.find(
+        (each) => each.name.length <= parsed.words.length && each.name.every((word, index) => parsed.words[index] === word),
+      );
       io.out(command === undefined ? programHelp(plain, parsed.words) : commandHelp(plain, command));
       return 0;
     }

@@ -42,22 +42,40 @@ function partFits(written: string, real: string): boolean {
 
 export type Relation = 'inside' | 'above' | 'apart';
 
-function relate(written: string, real: string): Relation {
-  const a = written.split('/');
-  const b = real.split('/');
+interface SplitSet {
+  readonly paths: readonly (readonly string[])[];
+  readonly exceptions: readonly (readonly string[])[];
+}
+
+const SPLIT = new WeakMap<ProtectedSet, SplitSet>();
+
+/** The set's own paths, normalised once. */
+function splitSet(set: ProtectedSet): SplitSet {
+  let split = SPLIT.get(set);
+  if (split === undefined) {
+    const parts = (paths: readonly string[]) => paths.map((path) => normalPath(path).split('/'));
+    split = { paths: parts(set.paths), exceptions: parts(set.exceptions) };
+    SPLIT.set(set, split);
+  }
+  return split;
+}
+
+function relate(a: readonly string[], b: readonly string[]): Relation {
   for (let i = 0; i < Math.min(a.length, b.length); i++) if (!(a[i] === b[i] || partFits(a[i]!, b[i]!))) return 'apart';
   return a.length >= b.length ? 'inside' : 'above';
 }
 
 /** `inside`: in the set or below it; `above`: something protected lies below it. */
 export function relationTo(path: string, set: ProtectedSet): Relation {
-  const written = normalPath(path);
-  if (written === '/') return 'above';
+  const normal = normalPath(path);
+  if (normal === '/') return 'above';
+  const written = normal.split('/');
+  const { paths, exceptions } = splitSet(set);
   let result: Relation = 'apart';
-  for (const real of set.paths) {
-    const relation = relate(written, normalPath(real));
+  for (const real of paths) {
+    const relation = relate(written, real);
     if (relation === 'inside') {
-      if (!set.exceptions.some((free) => relate(written, normalPath(free)) === 'inside')) return 'inside';
+      if (!exceptions.some((free) => relate(written, free) === 'inside')) return 'inside';
     } else if (relation === 'above') result = 'above';
   }
   return result;

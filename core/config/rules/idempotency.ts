@@ -120,7 +120,7 @@ class EntryCheck {
     this.problems.push(hint === undefined ? base : { ...base, hint });
   }
 
-  variant(variant: Variant): void {
+  variant(variant: Variant, volatileTraits: Map<string, string>): void {
     const { instance, attributes, module } = variant;
     const { type } = instance.declaration;
     const repeat = repeatRule(type, attributes);
@@ -133,7 +133,7 @@ class EntryCheck {
     if (replaceStillMatches(variant))
       this.report('IDEM-5', 'error', variant, 'the replacement still matches the pattern, so it is replaced on every run');
     if (type === 'service' && ['', 'running'].includes(word(attributes['state']))) this.#quiet.set(`${module}/${instance.name}`, instance);
-    this.#volatile(variant);
+    this.#volatile(variant, volatileTraits);
     const target = attributes['target_path'] ?? attributes['path'];
     const writes =
       type === 'file' &&
@@ -147,15 +147,18 @@ class EntryCheck {
       push(this.#byIdentity, `${type}\0${primary}`, variant);
   }
 
-  #volatile(variant: Variant): void {
+  #volatile(variant: Variant, volatileTraits: Map<string, string>): void {
     const content = variant.attributes['content'];
     if (typeof content !== 'string' || !content.includes('{{')) return;
-    for (const use of parseText(content, 'content').uses) {
-      if (use.root === 'Traits' && use.path[0] !== undefined && VOLATILE.has(use.path[0])) {
-        this.report('IDEM-8', 'warning', variant, `content reads the trait "${use.path.join('.')}", which changes all the time`);
-        return;
-      }
+    let trait = volatileTraits.get(content);
+    if (trait === undefined) {
+      const use = parseText(content, 'content').uses.find(
+        ({ root, path }) => root === 'Traits' && path[0] !== undefined && VOLATILE.has(path[0]),
+      );
+      trait = use?.path.join('.') ?? '';
+      volatileTraits.set(content, trait);
     }
+    if (trait !== '') this.report('IDEM-8', 'warning', variant, `content reads the trait "${trait}", which changes all the time`);
   }
 
   finish(): void {
@@ -213,9 +216,10 @@ function push<T>(map: Map<string, T[]>, key: string, value: T): void {
 export const idempotency: Rule = {
   name: 'idempotency',
   check({ compiled }) {
+    const volatileTraits = new Map<string, string>();
     return compiled.flatMap((entry) => {
       const check = new EntryCheck(entry);
-      for (const variant of variantsOfEntry(entry)) check.variant(variant);
+      for (const variant of variantsOfEntry(entry)) check.variant(variant, volatileTraits);
       check.finish();
       return check.problems;
     });

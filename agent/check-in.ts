@@ -1,0 +1,78 @@
+/** One check-in: says what is held, sends the traits that changed, takes the answer. */
+import type { Clock } from '../core/base/clock.ts';
+import { BODY_SCHEMA } from '../core/policy/body.ts';
+import { sha256Hex } from '../core/policy/bundle.ts';
+import { deltaOf, type Traits, traitsHash } from '../core/traits/delta.ts';
+import type { CheckIn, CheckInReply, ServerLink } from './link/server-link.ts';
+import { type IntakeParts, isStale, takeReply } from './policy-intake.ts';
+import type { StateStore } from './state/state-store.ts';
+
+export interface CheckInParts extends IntakeParts {
+  readonly link: ServerLink;
+  readonly dryRun: boolean;
+  /** monotonic age of the held header within this process, 0 when it came before */
+  headerAgeMs(): number;
+}
+
+/** True when the held header is past its life. */
+export function heldIsStale(parts: Pick<CheckInParts, 'state' | 'clock' | 'headerAgeMs'>): boolean {
+  const held = parts.state.policy.held();
+  return held !== undefined && isStale(held, parts.clock.now(), parts.headerAgeMs());
+}
+
+/** Less than a third of the header's life is left. */
+function wantsRenewal(state: StateStore, clock: Clock): boolean {
+  const header = state.policy.held()?.header;
+  if (header === undefined || header.expires_at === null) return false;
+  const issued = Date.parse(header.issued_at);
+  return clock.now() > issued + ((Date.parse(header.expires_at) - issued) * 2) / 3;
+}
+
+function flagsOf(parts: CheckInParts): string[] {
+  const { facts } = parts.state;
+  const flags: [string, boolean][] = [
+    ['stale', heldIsStale(parts)],
+    ['clock_skew', (facts.get('clockSkewMs') ?? 0) !== 0],
+    ['equivocation', facts.get('bundleRejected') === 'equivocation'],
+  ];
+  return flags.filter(([, on]) => on).map(([name]) => name);
+}
+
+function messageOf(parts: CheckInParts, traits: Traits, base: Traits | undefined): CheckIn {
+  const { state, clock } = parts;
+  const held = state.policy.held();
+  return {
+    release: held?.header.release ?? 0,
+    bodySchema: held?.body === undefined ? 0 : BODY_SCHEMA,
+    policyHash: held?.body?.policyHash ?? '',
+    heldHeaderHash: held?.headerHash ?? '',
+    heldSeq: held?.header.seq ?? 0,
+    highestEpoch: held?.header.epoch ?? 0,
+    ownerEpoch: held?.header.owner_epoch ?? 1,
+    secretsEpoch: held?.body?.body.secrets_epoch ?? 0,
+    traits: deltaOf(base, traits),
+    pendingResults: state.results.count(),
+    mode: parts.dryRun ? 'dry_run' : 'enforce',
+    flags: flagsOf(parts),
+    authorityHash: sha256Hex(state.facts.get('authority') ?? ''),
+    renew: wantsRenewal(state, clock),
+    bundleRejected: state.facts.get('bundleRejected') ?? '',
+  };
+}
+
+/** @throws CodedError what the link throws; BUNDLE_REJECTED leaves the held policy as it was */
+export async function checkIn(parts: CheckInParts, traits: Traits, signal: AbortSignal): Promise<CheckInReply> {
+  const { state, link, clock } = parts;
+  let base = state.traits.last()?.traits;
+  for (;;) {
+    const reply = await link.checkIn(messageOf(parts, traits, base), signal);
+    await state.traits.keep({ traits, hash: traitsHash(traits), collectedAt: clock.now() });
+    await state.facts.set('nextMs', reply.hints.nextMs);
+    await state.facts.set('jitterPct', reply.hints.jitterPct);
+    await state.facts.set('clockSkewMs', Math.abs(link.clockOffsetMs) > 300_000 ? link.clockOffsetMs : 0);
+    await takeReply(reply, link.clockOffsetMs, parts);
+    // the server does not know the base of the delta: once more with everything
+    if (!reply.hints.fullTraits || base === undefined) return reply;
+    base = undefined;
+  }
+}
