@@ -1,11 +1,12 @@
 /** What a running server consists of; REST handlers, roles and tests take what they need of it. */
+
+import type { RenewReply, RenewRequest } from '../core/api/enroll.ts';
 import type { Clock } from '../core/base/clock.ts';
 import type { Logger } from '../core/base/log.ts';
 import type { Redactor } from '../core/base/redaction.ts';
 import type { Checkpointer } from './audit/checkpoint.ts';
 import type { AuditTrail } from './audit/trail.ts';
 import type { Enrollment } from './enroll/enroll.ts';
-import type { RenewReply, RenewRequest } from './enroll/renew.ts';
 import type { EnrollTokens } from './enroll/tokens.ts';
 import type { FleetIndex } from './fleet/fleet-index.ts';
 import type { RunIntake } from './fleet/run-intake.ts';

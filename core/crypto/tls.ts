@@ -37,6 +37,11 @@ export function restServerOptions(rootCa: string, identity: TlsIdentity): tls.Tl
   return { ca: rootCa, cert: identity.certificateChain, key: identity.privateKey, minVersion: 'TLSv1.2', ...asked };
 }
 
+/** The local admin socket: whoever can open it is the principal, so no certificate is asked for. */
+export function localServerOptions(identity: TlsIdentity): tls.TlsOptions {
+  return { cert: identity.certificateChain, key: identity.privateKey, minVersion: 'TLSv1.3' };
+}
+
 /** An agent or CLI that trusts one root only. */
 export function clientOptions(rootCa: string | undefined, identity?: TlsIdentity): tls.SecureContextOptions {
   return {

@@ -1,6 +1,6 @@
 /** Enrolment (server.md §6.6): token, keys, proof, then one transaction that spends the token, creates the envoy and records it. */
 import { createHash } from 'node:crypto';
-import { z } from 'zod';
+import type { EnrollReply, EnrollRequest } from '../../core/api/enroll.ts';
 import type { Clock } from '../../core/base/clock.ts';
 import { CodedError } from '../../core/base/errors.ts';
 import { compileGlob } from '../../core/base/glob.ts';
@@ -16,38 +16,6 @@ import { CLOCK_WINDOW_MS } from '../rpc/authenticate.ts';
 import type { EnrollTokenRow, EnvoyIdentity, Store } from '../store/store.ts';
 import type { Bcrypt } from './bcrypt.ts';
 import { type ParsedToken, parseToken } from './tokens.ts';
-
-const key32 = z.string().regex(/^[A-Za-z0-9+/]{43}=$/);
-
-export const enrollRequestSchema = z.strictObject({
-  token: z.string().max(256).optional(),
-  hostname: z.string().max(512),
-  csr: z.string().max(8192),
-  identity_key: key32,
-  sealing_key: key32,
-  platform: z.string().max(64),
-  agent_version: z.string().max(64),
-  timestamp_ms: z.number().int(),
-  proof: z.string().max(128),
-  old_key_proof: z.string().max(128).optional(),
-  force: z.boolean().optional(),
-});
-export type EnrollRequest = z.output<typeof enrollRequestSchema>;
-
-export const enrollReplySchema = z.object({
-  envoy_id: z.string(),
-  fleet_id: z.string(),
-  site_id: z.string(),
-  owner_epoch: z.number(),
-  server: z.string(),
-  fallback_servers: z.array(z.string()),
-  certificate: z.string(),
-  ca_bundle: z.string(),
-  root_public_key: z.string(),
-  delegation: z.object({ record: z.string(), signature: z.string() }),
-  signature: z.string(),
-});
-export type EnrollReply = z.output<typeof enrollReplySchema>;
 
 export interface EnrollSettings {
   /** host:port that agents dial */

@@ -1,6 +1,6 @@
 /** Certificate renewal by key (server.md §6.6): a signed request, valid with an expired certificate or none. */
 import { createHash } from 'node:crypto';
-import { z } from 'zod';
+import type { RenewReply, RenewRequest } from '../../core/api/enroll.ts';
 import type { Clock } from '../../core/base/clock.ts';
 import { CodedError } from '../../core/base/errors.ts';
 import { createEnvoyCertificate, validityOf } from '../../core/crypto/certificate.ts';
@@ -10,20 +10,6 @@ import type { FleetIndex } from '../fleet/fleet-index.ts';
 import type { ServerIdentity } from '../identity/server-identity.ts';
 import type { Authenticator } from '../rpc/authenticate.ts';
 import type { Store } from '../store/store.ts';
-
-export const renewRequestSchema = z.strictObject({
-  csr: z.string().max(8192),
-  sealing_key: z.string().regex(/^[A-Za-z0-9+/]{43}=$/),
-  signed: z.strictObject({ payload: z.base64().max(4096), signature: z.base64().max(256) }),
-});
-export type RenewRequest = z.output<typeof renewRequestSchema>;
-
-export const renewReplySchema = z.object({
-  certificate: z.string(),
-  ca_bundle: z.string(),
-  delegation: z.object({ record: z.string(), signature: z.string() }),
-});
-export type RenewReply = z.output<typeof renewReplySchema>;
 
 export interface RenewParts {
   readonly store: Store;

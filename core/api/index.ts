@@ -1,0 +1,77 @@
+/** All contracts, by noun. */
+import { auditProof, listAudit, listCheckpoints, verifyAuditLog } from './audit.ts';
+import {
+  configStatus,
+  configTree,
+  configVersion,
+  getRelease,
+  listReleases,
+  publishConfig,
+  rollbackConfig,
+  traceConfig,
+  validateConfig,
+} from './config.ts';
+import { enroll, renew } from './enroll.ts';
+import { approveEnrollment, listPending, rejectEnrollment } from './enrollments.ts';
+import { deleteEnvoy, envoyPolicy, envoyRuns, envoyTraits, getEnvoy, listEnvoys, pushEnvoys, revokeEnvoy } from './envoys.ts';
+import { fleetSummary } from './fleet.ts';
+import type { RouteContract } from './route.ts';
+import { getRun, listRuns, streamRuns } from './runs.ts';
+import { deleteSecret, listSecrets, putSecret, revealSecret, secretMeta, secretRefs } from './secrets.ts';
+import { bootstrapCa, getDoctor, getMetrics, getOpenApi, getVersion, healthz, readyz } from './server.ts';
+import { createApiToken, getSession, listApiTokens, revokeApiToken } from './session.ts';
+import { createTokens, getToken, listTokens, revokeToken } from './tokens.ts';
+
+export const ROUTES: readonly RouteContract[] = [
+  approveEnrollment,
+  auditProof,
+  bootstrapCa,
+  configStatus,
+  configTree,
+  configVersion,
+  createApiToken,
+  createTokens,
+  deleteEnvoy,
+  deleteSecret,
+  enroll,
+  envoyPolicy,
+  envoyRuns,
+  envoyTraits,
+  fleetSummary,
+  getDoctor,
+  getEnvoy,
+  getMetrics,
+  getOpenApi,
+  getRelease,
+  getRun,
+  getSession,
+  getToken,
+  getVersion,
+  healthz,
+  listApiTokens,
+  listAudit,
+  listCheckpoints,
+  listEnvoys,
+  listPending,
+  listReleases,
+  listRuns,
+  listSecrets,
+  listTokens,
+  publishConfig,
+  pushEnvoys,
+  putSecret,
+  readyz,
+  rejectEnrollment,
+  renew,
+  revealSecret,
+  revokeApiToken,
+  revokeEnvoy,
+  revokeToken,
+  rollbackConfig,
+  secretMeta,
+  secretRefs,
+  streamRuns,
+  traceConfig,
+  validateConfig,
+  verifyAuditLog,
+];

@@ -1,0 +1,311 @@
+/** The HTTPS door: public and guarded routes as siblings, every route with a declared permission, all answers of one form (server.md §6). */
+import { createHash } from 'node:crypto';
+import { chmodSync, mkdirSync, rmSync } from 'node:fs';
+import { createServer, type Server } from 'node:https';
+import type { AddressInfo, Socket } from 'node:net';
+import { dirname } from 'node:path';
+import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
+import { isRoutePermission, type RoutePermission } from '../../core/api/permissions.ts';
+import type { RouteContract } from '../../core/api/route.ts';
+import { CodedError } from '../../core/base/errors.ts';
+import { newId } from '../../core/base/ids.ts';
+import { canonicalJson } from '../../core/base/json.ts';
+import { localServerOptions, restServerOptions, type TlsIdentity } from '../../core/crypto/tls.ts';
+import { type Principal, requirePermission } from '../access/permissions.ts';
+import { isLoopback, RateLimit } from '../access/rate-limit.ts';
+import { EventStreams, writeEvents } from './events.ts';
+import { authenticate, LocalSockets, NOBODY } from './guard.ts';
+import type { Handler, HandlerInput } from './handler.ts';
+import { Idempotency } from './idempotency.ts';
+import { handlersOf } from './index.ts';
+import { parseInput } from './input.ts';
+import type { RestParts } from './parts.ts';
+import { problemOf, toCoded } from './problem.ts';
+
+export interface RestServer {
+  /** starts listening; answers the port */
+  listen(host: string, port: number): Promise<number>;
+  /** the same API on a Unix socket for whoever can open it */
+  listenLocal(path: string): Promise<void>;
+  /** after a renewal */
+  renewCertificate(tls: TlsIdentity): void;
+  close(): Promise<void>;
+}
+
+const SHARED_HEADERS: Readonly<Record<string, string>> = {
+  'cache-control': 'no-store',
+  'x-content-type-options': 'nosniff',
+  'strict-transport-security': 'max-age=31536000',
+};
+
+function fastifyPath(path: string): string {
+  return path.replace(/\{(\w+)\}/g, ':$1');
+}
+
+function isAsyncIterable(value: unknown): value is AsyncIterable<unknown> {
+  return typeof value === 'object' && value !== null && Symbol.asyncIterator in value;
+}
+
+function etagOf(value: unknown): string {
+  return `"${createHash('sha256').update(canonicalJson(value)).digest('base64url').slice(0, 22)}"`;
+}
+
+interface Identified {
+  readonly requestId: string;
+  readonly address: string;
+  readonly startedAt: number;
+}
+
+class RestApp {
+  readonly app: FastifyInstance;
+  readonly local = new LocalSockets();
+  readonly #parts: RestParts;
+  readonly #idempotency = new Idempotency();
+  readonly #streams: EventStreams;
+  readonly #perToken: RateLimit;
+  readonly #perAddress: RateLimit;
+  readonly #enrollPerAddress: RateLimit;
+  readonly #enroll: RateLimit;
+  readonly #identified = new WeakMap<FastifyRequest, Identified>();
+
+  constructor(parts: RestParts) {
+    this.#parts = parts;
+    const { limits, clock, identity } = parts;
+    const now = () => clock.monotonic();
+    this.#streams = new EventStreams(limits.eventStreams, limits.eventStreamsPerUser);
+    this.#perToken = new RateLimit(limits.perTokenPerSecond, limits.perTokenPerSecond * 4, now);
+    this.#perAddress = new RateLimit(limits.perAddressPerSecond, limits.perAddressPerSecond * 4, now);
+    this.#enrollPerAddress = new RateLimit(limits.enrollPerAddressPerMinute / 60, limits.enrollPerAddressPerMinute, now);
+    this.#enroll = new RateLimit(limits.enrollPerSecond, limits.enrollPerSecond * 4, now);
+    this.app = fastify({
+      https: restServerOptions(identity.rootCa, identity.tls),
+      bodyLimit: limits.bodyBytes,
+      logger: false,
+      requestTimeout: 30_000,
+      connectionTimeout: 0,
+      forceCloseConnections: true,
+      routerOptions: { maxParamLength: 1100 },
+    }) as unknown as FastifyInstance;
+    this.#frame();
+    const handlers = handlersOf(parts);
+    const isPublic = ({ contract }: Handler) => contract.permission === 'public' || contract.permission === 'metrics';
+    void this.app.register((scope, _options, done) => {
+      for (const each of handlers.filter(isPublic)) this.#add(scope, each);
+      done();
+    });
+    void this.app.register((scope, _options, done) => {
+      for (const each of handlers.filter((one) => !isPublic(one))) this.#add(scope, each);
+      done();
+    });
+  }
+
+  /** What holds for every request: id, headers, error form, and that no route is without a permission. */
+  #frame(): void {
+    const { app } = this;
+    app.addHook('onRoute', (route) => {
+      const { permission } = (route.config ?? {}) as { permission?: unknown };
+      if (!isRoutePermission(permission)) throw new Error(`the route ${String(route.method)} ${route.url} declares no permission`);
+    });
+    app.addHook('onRequest', (request, reply, done) => {
+      const address = this.local.has(request.raw.socket) ? 'local' : (request.raw.socket.remoteAddress ?? '');
+      const identified = { requestId: newId(this.#parts.clock.now()), address, startedAt: this.#parts.clock.monotonic() };
+      this.#identified.set(request, identified);
+      void reply.headers({ ...SHARED_HEADERS, 'x-request-id': identified.requestId });
+      done();
+    });
+    app.addHook('onResponse', (request, reply, done) => {
+      const route = request.routeOptions.url ?? 'unknown';
+      const seconds = (this.#parts.clock.monotonic() - (this.#identified.get(request)?.startedAt ?? 0)) / 1000;
+      this.#parts.log.debug('request answered', {
+        method: request.method,
+        route,
+        status: reply.statusCode,
+        seconds,
+        request_id: this.#identified.get(request)?.requestId,
+      });
+      done();
+    });
+    app.setErrorHandler((thrown, request, reply) => this.#fail(thrown, request, reply));
+    app.setNotFoundHandler((request, reply) => this.#fail(new CodedError('NOT_FOUND', 'no such path'), request, reply));
+  }
+
+  #fail(thrown: unknown, request: FastifyRequest, reply: FastifyReply): void {
+    const error = toCoded(thrown);
+    const requestId = this.#identified.get(request)?.requestId ?? '';
+    if (error.code === 'INTERNAL')
+      this.#parts.log.error('a request failed', {
+        error: error.cause ?? error,
+        request_id: requestId,
+        method: request.method,
+        url: request.url.slice(0, 200),
+      });
+    const problem = problemOf(error, { path: request.url.split('?')[0] ?? '', requestId });
+    void reply.code(problem.status).headers(problem.headers).send(JSON.stringify(problem.body));
+  }
+
+  #add(scope: FastifyInstance, handler: Handler): void {
+    const { contract } = handler;
+    scope.route({
+      method: contract.method,
+      url: fastifyPath(contract.path),
+      config: { permission: contract.permission } as Record<string, unknown>,
+      exposeHeadRoute: false,
+      // before the body is read: who is not let in sends no megabytes
+      onRequest: async (request) => {
+        (request as unknown as { principal: Principal }).principal = await this.#admit(contract, request);
+      },
+      handler: (request, reply) => this.#handle(handler, request, reply),
+    });
+  }
+
+  async #admit(contract: RouteContract, request: FastifyRequest): Promise<Principal> {
+    const { address } = this.#identified.get(request)!;
+    const permission: RoutePermission = contract.permission;
+    if (address !== 'local') {
+      if (contract.name === 'enroll') {
+        if (!isLoopback(address)) this.#enrollPerAddress.take(address);
+        this.#enroll.take('all');
+      } else this.#perAddress.take(address);
+    }
+    if (permission === 'public') return { ...NOBODY, address };
+    if (permission === 'metrics' && this.#parts.metricsAccess === 'open') return { ...NOBODY, address };
+    const principal = await authenticate(request.raw, address, { apiTokens: this.#parts.apiTokens, local: this.local });
+    if (principal.tokenId !== undefined) this.#perToken.take(principal.tokenId);
+    if (permission !== 'signed-in') requirePermission(principal, permission === 'metrics' ? 'metrics.read' : permission);
+    return principal;
+  }
+
+  async #handle(handler: Handler, request: FastifyRequest, reply: FastifyReply): Promise<unknown> {
+    const { contract } = handler;
+    const { principal } = request as unknown as { principal: Principal };
+    const { requestId, address } = this.#identified.get(request)!;
+    const parsed = parseInput(contract, request);
+    const gone = new AbortController();
+    request.raw.socket.once('close', () => gone.abort());
+    let status = contract.status;
+    const input: HandlerInput<unknown, unknown, unknown> = {
+      ...parsed,
+      principal,
+      address,
+      requestId,
+      signal: gone.signal,
+      status: (code) => {
+        status = code;
+      },
+      header: (name, value) => void reply.header(name, value),
+    };
+    if (contract.needsMatch) await this.#requireMatch(handler, input, request);
+    const answer = await this.#once(contract, input, request, async () => ({ body: await this.#answer(handler, input), status }));
+    if (answer.replayed) void reply.header('idempotency-replayed', 'true');
+    if (isAsyncIterable(answer.body)) return this.#stream(answer.body, principal, reply, requestId, gone.signal);
+    void reply.code(answer.replayed ? answer.status : status);
+    if (contract.form === 'text') {
+      if (reply.getHeader('content-type') === undefined) void reply.type('text/plain; charset=utf-8');
+      return answer.body;
+    }
+    void reply.type('application/json; charset=utf-8');
+    if (contract.method === 'GET') {
+      const etag = etagOf(answer.body);
+      void reply.header('etag', etag);
+      if (request.headers['if-none-match'] === etag) return reply.code(304).send();
+    }
+    return JSON.stringify(answer.body);
+  }
+
+  async #answer(handler: Handler, input: HandlerInput<unknown, unknown, unknown>): Promise<unknown> {
+    const answer = await handler.handle(input);
+    if (isAsyncIterable(answer) || handler.contract.form === 'text') return answer;
+    // replies are held to their contract, so that the page about them is true; what is not in it never leaves
+    const checked = handler.contract.reply.safeParse(answer);
+    if (!checked.success)
+      throw new Error(`the reply of ${handler.contract.name} breaks its contract: ${checked.error.message.slice(0, 500)}`);
+    return checked.data;
+  }
+
+  async #once(
+    contract: RouteContract,
+    input: HandlerInput<unknown, unknown, unknown>,
+    request: FastifyRequest,
+    work: () => Promise<{ body: unknown; status: number }>,
+  ) {
+    const key = request.headers['idempotency-key'];
+    if (contract.needsKey && key === undefined)
+      throw new CodedError('PRECONDITION_REQUIRED', 'an Idempotency-Key is needed', {
+        hint: '16 to 64 characters, the same for a repetition',
+      });
+    if (contract.method !== 'POST' || typeof key !== 'string' || contract.permission === 'public')
+      return { ...(await work()), replayed: false };
+    const { params, query, body } = input;
+    return await this.#idempotency.once(
+      { key, principal: input.principal.id, route: request.url, input: { params, query, body }, now: this.#parts.clock.now() },
+      work,
+    );
+  }
+
+  async #requireMatch(handler: Handler, input: HandlerInput<unknown, unknown, unknown>, request: FastifyRequest): Promise<void> {
+    const match = request.headers['if-match'];
+    const none = request.headers['if-none-match'];
+    if (match === undefined && none === undefined)
+      throw new CodedError('PRECONDITION_REQUIRED', 'If-Match is needed', { hint: 'the ETag of the last GET, or * for any' });
+    if (match === '*') return;
+    const current = await handler.current?.(input);
+    const holds = none === '*' ? current === undefined : current !== undefined && match === etagOf(current);
+    if (!holds) throw new CodedError('PRECONDITION_FAILED', 'the thing was changed meanwhile', { hint: 'look at it again' });
+  }
+
+  async #stream(
+    source: AsyncIterable<unknown>,
+    principal: Principal,
+    reply: FastifyReply,
+    requestId: string,
+    gone: AbortSignal,
+  ): Promise<FastifyReply> {
+    const leave = this.#streams.enter(principal.tokenId ?? principal.id);
+    reply.hijack();
+    try {
+      await writeEvents(reply.raw, { ...SHARED_HEADERS, 'x-request-id': requestId }, source);
+    } finally {
+      leave();
+      if (!gone.aborted) reply.raw.end();
+    }
+    return reply;
+  }
+}
+
+/** Throws at once when any route lacks a permission. */
+export async function createRestServer(parts: RestParts): Promise<RestServer> {
+  const rest = new RestApp(parts);
+  await rest.app.ready();
+  const main = rest.app.server as unknown as Server;
+  let local: Server | undefined;
+  let localPath: string | undefined;
+  return {
+    async listen(host, port) {
+      await rest.app.listen({ host, port });
+      return (main.address() as AddressInfo).port;
+    },
+    async listenLocal(path) {
+      mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+      chmodSync(dirname(path), 0o700);
+      rmSync(path, { force: true });
+      local = createServer(localServerOptions(parts.identity.tls), (request, response) => rest.app.routing(request, response));
+      local.on('secureConnection', (socket: Socket) => rest.local.add(socket));
+      await new Promise<void>((resolve, reject) => {
+        local!.once('error', reject);
+        local!.listen(path, resolve);
+      });
+      chmodSync(path, 0o600);
+      localPath = path;
+    },
+    renewCertificate(tls) {
+      main.setSecureContext(restServerOptions(parts.identity.rootCa, tls));
+      local?.setSecureContext(localServerOptions(tls));
+    },
+    async close() {
+      local?.closeAllConnections();
+      await new Promise<void>((resolve) => (local === undefined ? resolve() : local.close(() => resolve())));
+      if (localPath !== undefined) rmSync(localPath, { force: true });
+      await rest.app.close();
+    },
+  };
+}

@@ -1,0 +1,45 @@
+/** Handlers about the server itself. */
+import { bootstrapCa, getDoctor, getMetrics, getOpenApi, getVersion, healthz, readyz } from '../../core/api/server.ts';
+import { PROTOCOL_VERSION } from '../../proto/load.ts';
+import { type Handler, handler } from './handler.ts';
+import { openApi } from './openapi.ts';
+import type { RestParts } from './parts.ts';
+
+export function serverHandlers(parts: RestParts): readonly Handler[] {
+  const { identity, metrics, version } = parts;
+  const description = openApi(version);
+  return [
+    handler(healthz, () => 'ok\n'),
+    handler(readyz, ({ status }) => {
+      const reasons = parts.notReady();
+      if (reasons.length > 0) status(503);
+      return { ready: reasons.length === 0, reasons: [...reasons] };
+    }),
+    handler(getVersion, () => ({
+      version,
+      node: process.versions.node,
+      protocol: PROTOCOL_VERSION,
+      fleet_id: identity.fleetId,
+      site_id: identity.siteId,
+      role: 'standalone',
+    })),
+    handler(getOpenApi, () => description),
+    handler(getMetrics, async ({ header }) => {
+      header('content-type', metrics.contentType);
+      return await metrics.text();
+    }),
+    handler(bootstrapCa, ({ header }) => {
+      header('content-type', 'application/x-pem-file');
+      return identity.rootCa;
+    }),
+    handler(getDoctor, async () => {
+      const checks = await parts.doctor();
+      const worst: 'ok' | 'warn' | 'fail' = checks.some((check) => check.status === 'fail')
+        ? 'fail'
+        : checks.some((check) => check.status === 'warn')
+          ? 'warn'
+          : 'ok';
+      return { status: worst, checks: [...checks] };
+    }),
+  ];
+}
