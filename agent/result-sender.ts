@@ -63,6 +63,15 @@ export class ResultSender {
     }
   }
 
+  /** Queues without sending. */
+  async keep(report: RunReport): Promise<void> {
+    const authority = heldAuthority(this.#state);
+    await this.#state.results.queue(trimmed(report), {
+      maxRuns: authority?.queue_max_runs ?? 1_000,
+      maxBytes: authority?.queue_max_size ?? 50 * 1024 * 1024,
+    });
+  }
+
   /** Queues and, when the server is there, sends. A failure to send leaves the run in the queue. */
   async deliver(report: RunReport, link: ServerLink | undefined, signal: AbortSignal): Promise<void> {
     const run = trimmed(report);

@@ -1,7 +1,11 @@
 /** The server keys an agent believes: delegations that end at the pinned root key, minus what the root has revoked. */
-import { CodedError } from '../../core/base/errors.ts';
+import { z } from 'zod';
+import type { CodedError } from '../../core/base/errors.ts';
 import { openDelegation, openRevocation, type SignedRecord, type TrustedKey } from '../../core/crypto/delegation.ts';
+import { verifyFor } from '../../core/crypto/domain.ts';
 import type { StateStore } from '../state/state-store.ts';
+
+const signedRevocationSchema = z.object({ record: z.string(), signature: z.string(), key_id: z.string() });
 
 export class TrustStore {
   readonly #rootPublicKey: Uint8Array;
@@ -49,10 +53,15 @@ export class TrustStore {
     for (const record of fresh) this.revokedSerials.add(openRevocation(this.#rootPublicKey, record).serial);
   }
 
-  /** @throws CodedError BUNDLE_REJECTED unknown_key */
-  require(keyId: string): TrustedKey {
-    const key = this.#keys.get(keyId);
-    if (key === undefined) throw new CodedError('BUNDLE_REJECTED', 'unknown_key');
-    return key;
+  /** True when the error carries the signed word of a server of the fleet that this very envoy is revoked. */
+  isSignedRevocation(error: CodedError, envoyId: string): boolean {
+    const parsed = signedRevocationSchema.safeParse(error.details?.['signed']);
+    if (!parsed.success) return false;
+    const key = this.#keys.get(parsed.data.key_id);
+    if (key === undefined || this.revokedSerials.has(key.delegation.serial)) return false;
+    if (!verifyFor('checkInReply', key.publicKey, Buffer.from(parsed.data.record), Buffer.from(parsed.data.signature, 'base64')))
+      return false;
+    const word = JSON.parse(parsed.data.record) as { code?: unknown; envoy_id?: unknown };
+    return word.code === 'REVOKED' && word.envoy_id === envoyId;
   }
 }

@@ -1,0 +1,314 @@
+/** An enrolled agent, put together from its parts; the daemon, `--once` and `run` drive it. */
+import { join } from 'node:path';
+import type { Clock } from '../core/base/clock.ts';
+import { CodedError, messageOf } from '../core/base/errors.ts';
+import { newId } from '../core/base/ids.ts';
+import type { Logger } from '../core/base/log.ts';
+import { Redactor } from '../core/base/redaction.ts';
+import { VERSION } from '../core/base/version.ts';
+import type { RunReport } from '../core/policy/outcome.ts';
+import type { Traits } from '../core/traits/delta.ts';
+import { type CheckInParts, checkIn, heldIsStale } from './check-in.ts';
+import { converge } from './converge/converge.ts';
+import type { RunTrace } from './converge/run-parts.ts';
+import { type AgentIdentity, openIdentity } from './enroll/identity.ts';
+import { certificateIsDue, renewCertificate } from './enroll/renew.ts';
+import { GrpcLink } from './link/grpc-link.ts';
+import { Sequence } from './link/sequence.ts';
+import { TrustStore } from './link/trust.ts';
+import { heldAuthority } from './policy-intake.ts';
+import { ResultSender } from './result-sender.ts';
+import { SecretSource } from './secret-source.ts';
+import type { AgentSettings } from './settings.ts';
+import { openStateStore } from './state/lmdb-state-store.ts';
+import { openSnapshots } from './state/snapshots.ts';
+import type { StateStore } from './state/state-store.ts';
+import { openMachine } from './system/machine.ts';
+import { createTraitSource, type TraitSource } from './traits/collect.ts';
+import { COLLECTORS } from './traits/index.ts';
+
+export interface CycleOptions {
+  readonly signal: AbortSignal;
+  /** false: enforce the held policy and talk to nobody */
+  readonly talk: boolean;
+  readonly module?: string | undefined;
+  readonly dryRun?: boolean | undefined;
+  readonly trace?: RunTrace | undefined;
+  /** somebody else wants the machine: start nothing new */
+  readonly shouldYield?: (() => Promise<boolean>) | undefined;
+}
+
+export interface CycleResult {
+  /** why the server could not be used, if it could not */
+  readonly problem: CodedError | undefined;
+  /** undefined: nothing is held, nothing was enforced */
+  readonly report: RunReport | undefined;
+  /** the server asked to wait this long */
+  readonly waitMs: number | undefined;
+}
+
+export class Agent {
+  readonly settings: AgentSettings;
+  readonly state: StateStore;
+  readonly #clock: Clock;
+  readonly #log: Logger;
+  readonly #redactor: Redactor;
+  readonly #traits: TraitSource;
+  readonly #results: ResultSender;
+  readonly #sequence: Sequence;
+  #identity: AgentIdentity;
+  #trust: TrustStore;
+  #link: GrpcLink;
+  #secrets: SecretSource;
+  #header: { readonly hash: string; readonly at: number } | undefined;
+
+  constructor(parts: { readonly settings: AgentSettings; readonly clock: Clock; readonly log: Logger; readonly redactor?: Redactor }) {
+    const { settings } = parts;
+    this.settings = settings;
+    this.#clock = parts.clock;
+    this.#log = parts.log;
+    this.#redactor = parts.redactor ?? new Redactor();
+    this.#identity = this.#openIdentity();
+    this.state = openStateStore(join(settings.stateDir, 'state'));
+    this.#sequence = new Sequence(this.state.facts, parts.clock.now());
+    this.#traits = createTraitSource({
+      collectors: COLLECTORS,
+      clock: parts.clock,
+      log: parts.log,
+      refreshCycles: settings.trait_refresh_cycles,
+    });
+    this.#results = new ResultSender(this.state, settings.result_cache_cycles);
+    this.#trust = this.#openTrust();
+    this.#link = this.#openLink();
+    this.#secrets = this.#openSecrets();
+  }
+
+  get intervalMs(): number {
+    return this.state.facts.get('nextMs') ?? 60_000;
+  }
+
+  get jitterPct(): number {
+    return this.state.facts.get('jitterPct') ?? 10;
+  }
+
+  #openIdentity(): AgentIdentity {
+    const { settings } = this;
+    return openIdentity(settings.configDir, { fleetId: settings.fleet_id, siteId: settings.site_id, hostname: settings.hostname ?? '' });
+  }
+
+  #openTrust(): TrustStore {
+    return new TrustStore({ rootPublicKey: this.#identity.rootPublicKey, fleetId: this.#identity.fleetId, facts: this.state.facts });
+  }
+
+  #openLink(): GrpcLink {
+    const { settings } = this;
+    return new GrpcLink({
+      identity: this.#identity,
+      trust: this.#trust,
+      sequence: this.#sequence,
+      clock: this.#clock,
+      version: VERSION,
+      servers: () => [...new Set([settings.server, ...(heldAuthority(this.state)?.servers ?? []), ...settings.fallback_servers])],
+      apiAddr: settings.api_addr,
+    });
+  }
+
+  #openSecrets(): SecretSource {
+    return new SecretSource({ identity: this.#identity, state: this.state, redactor: this.#redactor, log: this.#log });
+  }
+
+  #checkInParts(): CheckInParts {
+    return {
+      identity: this.#identity,
+      trust: this.#trust,
+      state: this.state,
+      clock: this.#clock,
+      log: this.#log,
+      link: this.#link,
+      dryRun: this.settings.dry_run,
+      headerAgeMs: () => this.#headerAge(),
+    };
+  }
+
+  /** Monotonic time since this process took the held header; one from before counts from now. */
+  #headerAge(): number {
+    const hash = this.state.policy.held()?.headerHash ?? '';
+    if (this.#header?.hash !== hash) this.#header = { hash, at: this.#clock.monotonic() };
+    return this.#clock.monotonic() - this.#header.at;
+  }
+
+  /** Traits, conversation, convergence, report. The held policy is enforced whatever the server says. */
+  async cycle(options: CycleOptions): Promise<CycleResult> {
+    const traits = await this.#collect(options.signal);
+    const { problem, waitMs } = options.talk ? await this.#converse(traits, options.signal) : { problem: undefined, waitMs: undefined };
+    const online = options.talk && problem === undefined;
+    const report = await this.#converge(traits, online, options);
+    if (report !== undefined) await this.#deliver(report, online, options.signal);
+    return { problem, report, waitMs };
+  }
+
+  async #collect(signal: AbortSignal): Promise<Traits> {
+    const environment = this.state.policy.held()?.body?.body.environment ?? undefined;
+    const machine = await openMachine();
+    const envoy = { id: this.#identity.envoyId, hostname: this.#identity.hostname, environment };
+    return this.#traits.collect({ system: machine.system, platform: machine.platform, envoy, signal });
+  }
+
+  async #converse(
+    traits: Traits,
+    signal: AbortSignal,
+  ): Promise<{ readonly problem: CodedError | undefined; readonly waitMs: number | undefined }> {
+    const { facts } = this.state;
+    try {
+      await this.#reportAborted();
+      if (certificateIsDue(this.#identity, this.#clock.now() + this.#link.clockOffsetMs)) await this.#renew(signal);
+      await this.#results.drain(this.#link, signal);
+      const reply = await checkIn(this.#checkInParts(), traits, signal);
+      if (facts.get('revoked') === true) await facts.set('revoked', false);
+      return { problem: undefined, waitMs: reply.kind === 'wait' ? reply.retryAfterMs : undefined };
+    } catch (thrown) {
+      const problem = thrown instanceof CodedError ? thrown : new CodedError('INTERNAL', messageOf(thrown), { cause: thrown });
+      await this.#remember(problem);
+      return { problem, waitMs: problem.retryAfterSeconds === undefined ? undefined : problem.retryAfterSeconds * 1000 };
+    }
+  }
+
+  async #remember(problem: CodedError): Promise<void> {
+    const { facts } = this.state;
+    if (problem.code === 'BUNDLE_REJECTED') {
+      this.#log.error('the answer of the server was refused, the held policy stays', { code: problem.code, reason: problem.message });
+      await facts.set('bundleRejected', problem.message);
+    } else if (problem.code === 'REVOKED' && this.#trust.isSignedRevocation(problem, this.#identity.envoyId)) {
+      this.#log.error('this envoy is revoked: secrets are forgotten, what needs none goes on', { code: problem.code });
+      await facts.set('revoked', true);
+      await this.#secrets.forget();
+    } else {
+      this.#log.warn('the server could not be used', { code: problem.code, error: problem.message });
+    }
+  }
+
+  async #renew(signal: AbortSignal): Promise<void> {
+    await renewCertificate({
+      identity: this.#identity,
+      configDir: this.settings.configDir,
+      apiAddr: this.settings.api_addr,
+      sequence: this.#sequence,
+      clock: this.#clock,
+      offsetMs: this.#link.clockOffsetMs,
+      signal,
+    });
+    this.#link.close();
+    this.#identity = this.#openIdentity();
+    this.#link = this.#openLink();
+    this.#secrets = this.#openSecrets();
+    this.#log.info('the certificate was renewed', {});
+  }
+
+  /** A run that started and never reported: the process was killed in it. */
+  async #reportAborted(): Promise<void> {
+    const open = this.state.facts.get('openRun');
+    const held = this.state.policy.held();
+    if (open === undefined || open === null || held?.body === undefined) return;
+    const report: RunReport = {
+      run_id: open.runId,
+      body_hash: held.body.sha256,
+      policy_hash: held.body.policyHash,
+      release: held.header.release,
+      owner_epoch: held.header.owner_epoch,
+      epoch: held.header.epoch,
+      seq: held.header.seq,
+      started_at: open.startedAt,
+      ended_at: open.startedAt,
+      mode: open.mode === 'observe' || open.mode === 'dry_run' ? open.mode : 'enforce',
+      partial: 'aborted',
+      flags: [],
+      outcomes: [],
+    };
+    await this.#results.keep(report);
+    await this.state.facts.set('openRun', null);
+  }
+
+  #flags(): RunReport['flags'] {
+    const { facts } = this.state;
+    const flags: [RunReport['flags'][number], boolean][] = [
+      ['stale_bundle', heldIsStale({ state: this.state, clock: this.#clock, headerAgeMs: () => this.#headerAge() })],
+      ['no_policy', (facts.get('noPolicy') ?? '') !== ''],
+      ['clock_skew', (facts.get('clockSkewMs') ?? 0) !== 0],
+    ];
+    return flags.filter(([, on]) => on).map(([name]) => name);
+  }
+
+  async #converge(traits: Traits, online: boolean, options: CycleOptions): Promise<RunReport | undefined> {
+    const held = this.state.policy.held();
+    if (held?.body === undefined) return undefined;
+    const flags = this.#flags();
+    if (flags.includes('stale_bundle') && heldAuthority(this.state)?.offline_policy === 'stop') {
+      this.#log.warn('the held policy is past its life and checkin.offline_policy is stop: nothing is enforced', {});
+      return undefined;
+    }
+    const runId = newId(this.#clock.now());
+    const dryRun = options.dryRun === true || this.settings.dry_run;
+    const mode = dryRun ? 'dry_run' : held.header.observe ? 'observe' : 'enforce';
+    const { body } = held.body;
+    const { sha256, policyHash } = held.body;
+    await this.state.facts.set('openRun', { runId, startedAt: this.#clock.now(), mode });
+    const { report, pendingTriggers, traitsChanged } = await converge(
+      {
+        machine: await openMachine(),
+        clock: this.#clock,
+        log: this.#log,
+        redactor: this.#redactor,
+        memory: this.state.memory,
+        snapshots: openSnapshots({
+          dir: this.settings.snapshot_dir ?? join(this.settings.stateDir, 'snapshots'),
+          retention: this.settings.snapshot_retention,
+        }),
+        trace: options.trace,
+      },
+      {
+        runId,
+        body,
+        bodyHash: sha256,
+        header: held.header,
+        envoy: { id: this.#identity.envoyId, hostname: this.#identity.hostname },
+        traits,
+        mode,
+        module: options.module,
+        triggers: this.state.triggers.pending(),
+        secrets: (refs) =>
+          this.#secrets.forRun(
+            { bodySha256: sha256, secretsEpoch: body.secrets_epoch, refs },
+            online ? this.#link : undefined,
+            options.signal,
+          ),
+        flags,
+        bundleRejected: this.state.facts.get('bundleRejected'),
+        signal: options.signal,
+        shouldYield: options.shouldYield,
+      },
+    );
+    if (mode === 'enforce') await this.state.triggers.keep(pendingTriggers);
+    if (traitsChanged) this.#traits.expire();
+    return {
+      ...report,
+      policy_hash: policyHash,
+      secrets_epoch: body.secrets_epoch,
+      dropped_results: this.state.facts.get('droppedResults') ?? 0,
+    };
+  }
+
+  async #deliver(report: RunReport, online: boolean, signal: AbortSignal): Promise<void> {
+    try {
+      await this.#results.deliver(report, online ? this.#link : undefined, signal);
+    } catch (thrown) {
+      if (!(thrown instanceof CodedError)) throw thrown;
+      this.#log.warn('the report stays queued', { code: thrown.code, error: thrown.message });
+    }
+    await this.state.facts.set('openRun', null);
+  }
+
+  async close(): Promise<void> {
+    this.#link.close();
+    await this.state.close();
+  }
+}
