@@ -21,9 +21,10 @@ import { ResultSender } from './result-sender.ts';
 import { SecretSource } from './secret-source.ts';
 import type { AgentSettings } from './settings.ts';
 import { openStateStore } from './state/lmdb-state-store.ts';
-import { openSnapshots } from './state/snapshots.ts';
+import { SnapshotStore } from './state/snapshots.ts';
 import type { StateStore } from './state/state-store.ts';
-import { openMachine } from './system/machine.ts';
+import { LocalSystem } from './system/local-system.ts';
+import { type Machine, openMachine } from './system/machine.ts';
 import { createTraitSource, type TraitSource } from './traits/collect.ts';
 import { COLLECTORS } from './traits/index.ts';
 
@@ -60,6 +61,7 @@ export class Agent {
   #trust: TrustStore;
   #link: GrpcLink;
   #secrets: SecretSource;
+  #opened: Promise<Machine> | undefined;
   #header: { readonly hash: string; readonly at: number } | undefined;
 
   constructor(parts: { readonly settings: AgentSettings; readonly clock: Clock; readonly log: Logger; readonly redactor?: Redactor }) {
@@ -147,9 +149,17 @@ export class Agent {
     return { problem, report, waitMs };
   }
 
+  /** Its backends are chosen once. */
+  #machine(): Promise<Machine> {
+    this.#opened ??= openMachine(
+      new LocalSystem(process.getuid?.() === 0 ? {} : { privateFolder: join(this.settings.stateDir, 'run', 'private') }),
+    );
+    return this.#opened;
+  }
+
   async #collect(signal: AbortSignal): Promise<Traits> {
     const environment = this.state.policy.held()?.body?.body.environment ?? undefined;
-    const machine = await openMachine();
+    const machine = await this.#machine();
     const envoy = { id: this.#identity.envoyId, hostname: this.#identity.hostname, environment };
     return this.#traits.collect({ system: machine.system, platform: machine.platform, envoy, signal });
   }
@@ -254,15 +264,12 @@ export class Agent {
     await this.state.facts.set('openRun', { runId, startedAt: this.#clock.now(), mode });
     const { report, pendingTriggers, traitsChanged } = await converge(
       {
-        machine: await openMachine(),
+        machine: await this.#machine(),
         clock: this.#clock,
         log: this.#log,
         redactor: this.#redactor,
         memory: this.state.memory,
-        snapshots: openSnapshots({
-          dir: this.settings.snapshot_dir ?? join(this.settings.stateDir, 'snapshots'),
-          retention: this.settings.snapshot_retention,
-        }),
+        snapshots: await this.#snapshots(),
         trace: options.trace,
       },
       {
@@ -295,6 +302,15 @@ export class Agent {
       secrets_epoch: body.secrets_epoch,
       dropped_results: this.state.facts.get('droppedResults') ?? 0,
     };
+  }
+
+  async #snapshots(): Promise<SnapshotStore> {
+    const { settings } = this;
+    const { system } = await this.#machine();
+    return new SnapshotStore(system, {
+      folder: settings.snapshot_dir ?? join(settings.stateDir, 'snapshots'),
+      retention: settings.snapshot_retention,
+    });
   }
 
   async #deliver(report: RunReport, online: boolean, signal: AbortSignal): Promise<void> {

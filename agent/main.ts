@@ -1,0 +1,21 @@
+/** The program `vigo`: commands of the agent. */
+
+import { VERSION } from '../core/base/version.ts';
+import { processIo, runProgram } from '../core/command/run.ts';
+import { agentGlobals } from './commands/globals.ts';
+import { COMMANDS } from './commands/index.ts';
+
+/** @param argv without node and script; no command means `daemon` */
+export function main(argv: readonly string[]): Promise<number> {
+  const words = argv.some(
+    (word) =>
+      COMMANDS.some(({ name }) => name[0] === word) || word === '--help' || word === '-h' || word === 'help' || word === '--version',
+  )
+    ? argv
+    : [...argv, 'daemon'];
+  return runProgram(
+    { name: 'vigo', summary: 'keeps this machine in its declared state', version: VERSION, globals: agentGlobals, commands: COMMANDS },
+    words,
+    processIo(),
+  );
+}
