@@ -231,7 +231,7 @@ class ModuleFold {
     const at = declaration.name.at;
     if (holdsMarker(name)) this.error('SEC-3', at, 'a secret cannot be part of a name', label);
     else if (name.includes('{{')) this.error('TPL-4', at, '"name" is never rendered', label);
-    else if (name.trim() === '' || /[/\u0000-\u001f\u007f]/.test(name) || [...name].length > 200)
+    else if (name !== label && (name.trim() === '' || /[/\u0000-\u001f\u007f]/.test(name) || [...name].length > 200))
       this.error('SCHEMA-10', at, `"${name}" is not a resource name`, label);
   }
 

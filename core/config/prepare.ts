@@ -199,7 +199,7 @@ class Preparation {
     }
     for (const { name, at } of [{ name: label, at: declaration.name.at }, ...graphNames(declaration)]) {
       if (name.startsWith('secret:')) this.error('SEC-3', at, 'a secret cannot be part of a name or a reference', label);
-      if (name.includes('{{')) this.read(parseText(name, 'interpolation').uses, at, label, true);
+      if (looped !== undefined && name.includes('{{')) this.read(parseText(name, 'interpolation').uses, at, label, true);
     }
     const attributes = this.attributes(declaration.type, declaration.attributes, label);
     const branches = new Map<string, PreparedAttributes>();

@@ -8,6 +8,7 @@ import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, renameS
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build, type Plugin } from 'esbuild';
+import { bringOwnAtomics } from './own-atomics.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const require_ = (path: string) => join(root, 'node_modules', path);
@@ -143,7 +144,8 @@ export async function buildExecutable(entry: string, output: string): Promise<st
   });
   const code = outputFiles[0]!.contents;
   const inputs = Object.values(ADDONS).map((file) => readFileSync(file));
-  const stamp = hashOf(process.version, target, code, ...inputs, readFileSync(fileURLToPath(import.meta.url)));
+  const recipe = ['build.ts', 'own-atomics.ts'].map((name) => readFileSync(join(root, 'deploy', 'sea', name)));
+  const stamp = hashOf(process.version, target, code, ...inputs, ...recipe);
   const stampFile = `${output}.stamp`;
   if (existsSync(output) && existsSync(stampFile) && readFileSync(stampFile, 'utf8') === stamp) return output;
   const cache = join(root, '.vigo', 'build');
@@ -165,6 +167,9 @@ export async function buildExecutable(entry: string, output: string): Promise<st
     };
     writeFileSync(join(work, 'sea.json'), JSON.stringify(config));
     must(process.execPath, ['--build-sea', join(work, 'sea.json')]);
+    // last: what rewrites the executable must not see the changed tables
+    const executable = readFileSync(join(work, 'out'));
+    if (bringOwnAtomics(executable)) writeFileSync(join(work, 'out'), executable);
     renameSync(join(work, 'out'), output);
     writeFileSync(stampFile, stamp);
   } finally {

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { Kysely, sql } from 'kysely';
-import { startPostgres } from '../../test/harness/postgres.ts';
+import { postgresMissing, startPostgres, type TestPostgres } from '../../test/harness/postgres.ts';
 import { type DatabaseOptions, openDatabase } from './database.ts';
 import { envoyStore } from './envoys.ts';
 import { migrations } from './migrations/index.ts';
@@ -37,13 +37,17 @@ function onDatabase(options: () => DatabaseOptions): void {
 
 describe('SQLite', () => onDatabase(() => sqlite('contract.db')));
 
-const postgres = startPostgres();
-if (typeof postgres === 'string') {
-  process.stderr.write(`PostgreSQL store tests are skipped: ${postgres}\n`);
+const missing = postgresMissing();
+if (missing !== undefined) {
+  process.stderr.write(`PostgreSQL store tests are skipped: ${missing}\n`);
   test.skip('PostgreSQL', () => undefined);
 } else {
   describe('PostgreSQL', () => {
-    postgres.createDatabase('contract');
+    let postgres: TestPostgres;
+    beforeAll(() => {
+      postgres = startPostgres();
+      postgres.createDatabase('contract');
+    });
     afterAll(() => postgres.stop());
     onDatabase(() => ({ driver: 'postgres', url: postgres.url('contract'), pool: 10 }));
     test('a text with U+0000 is kept with U+FFFD in its place', async () => {

@@ -33,12 +33,16 @@ function must(result: SpawnSyncReturns<string>, what: string): void {
   if (result.status !== 0) throw new Error(`${what}: ${result.error?.message ?? ''}${result.stdout}${result.stderr}`);
 }
 
-/** The server, or the reason why there is none on this machine. */
-export function startPostgres(): TestPostgres | string {
+/** Why there can be no server on this machine; undefined when there can. */
+export function postgresMissing(): string | undefined {
+  if (binaries() === undefined) return 'no PostgreSQL binaries under /usr/lib/postgresql';
+  return account() === undefined ? 'no account but root: PostgreSQL refuses root' : undefined;
+}
+
+export function startPostgres(): TestPostgres {
   const bin = binaries();
-  if (bin === undefined) return 'no PostgreSQL binaries under /usr/lib/postgresql';
   const who = account();
-  if (who === undefined) return 'no account but root: PostgreSQL refuses root';
+  if (bin === undefined || who === undefined) throw new Error(postgresMissing());
   const folder = mkdtempSync(join(tmpdir(), 'vigo-pg-'));
   chownSync(folder, who.uid, who.gid);
   const data = join(folder, 'data');
