@@ -58,10 +58,7 @@ export async function withClient<T>(
 export async function readPages<T>(
   { globals }: CommandInput<unknown, CliGlobals>,
   io: CommandIo,
-  read: (page: {
-    limit: number;
-    cursor?: string;
-  }) => Promise<{
+  read: (page: { limit: number; cursor?: string }) => Promise<{
     readonly items: readonly T[];
     readonly next_cursor: string | null;
     readonly complete: boolean;

@@ -1,4 +1,5 @@
 /** All contracts, by noun. */
+import { getBody } from './agent.ts';
 import { auditProof, listAudit, listCheckpoints, verifyAuditLog } from './audit.ts';
 import {
   configStatus,
@@ -38,6 +39,7 @@ export const ROUTES: readonly RouteContract[] = [
   envoyRuns,
   envoyTraits,
   fleetSummary,
+  getBody,
   getDoctor,
   getEnvoy,
   getMetrics,

@@ -35,10 +35,10 @@ export const PERMISSIONS = [
 ] as const;
 export type Permission = (typeof PERMISSIONS)[number];
 
-/** `public`: no authentication; `signed-in`: any user; `metrics`: by the setting metrics.access. */
-export type RoutePermission = Permission | 'public' | 'signed-in' | 'metrics';
+/** `public`: no authentication; `signed-in`: any user; `metrics`: by the setting metrics.access; `agent`: client certificate and signature of an envoy. */
+export type RoutePermission = Permission | 'agent' | 'public' | 'signed-in' | 'metrics';
 
-const KNOWN: ReadonlySet<string> = new Set([...PERMISSIONS, 'public', 'signed-in', 'metrics']);
+const KNOWN: ReadonlySet<string> = new Set([...PERMISSIONS, 'agent', 'public', 'signed-in', 'metrics']);
 
 export function isRoutePermission(text: unknown): text is RoutePermission {
   return typeof text === 'string' && KNOWN.has(text);

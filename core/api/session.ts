@@ -10,7 +10,7 @@ export const getSession = route({
   path: '/session',
   permission: 'signed-in',
   reply: z.object({
-    kind: z.enum(['user', 'token', 'local']),
+    kind: z.enum(['user', 'token', 'local', 'envoy']),
     user: z.string(),
     role: z.string(),
     permissions: z.array(z.string()),

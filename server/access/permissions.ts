@@ -5,7 +5,7 @@ import { CodedError } from '../../core/base/errors.ts';
 import type { Actor } from '../audit/record.ts';
 
 export interface Principal {
-  readonly kind: 'token' | 'local' | 'user';
+  readonly kind: 'token' | 'local' | 'user' | 'envoy';
   readonly id: string;
   /** user name, or `local:<owner of the socket>` */
   readonly name: string;

@@ -13,6 +13,7 @@ import { canonicalJson } from '../../core/base/json.ts';
 import { localServerOptions, restServerOptions, type TlsIdentity } from '../../core/crypto/tls.ts';
 import { type Principal, requirePermission } from '../access/permissions.ts';
 import { isLoopback, RateLimit } from '../access/rate-limit.ts';
+import { authenticateAgent } from './agent-guard.ts';
 import { EventStreams, writeEvents } from './events.ts';
 import { authenticate, LocalSockets, NOBODY } from './guard.ts';
 import type { Handler, HandlerInput } from './handler.ts';
@@ -169,6 +170,7 @@ class RestApp {
     }
     if (permission === 'public') return { ...NOBODY, address };
     if (permission === 'metrics' && this.#parts.metricsAccess === 'open') return { ...NOBODY, address };
+    if (permission === 'agent') return authenticateAgent(request.raw, contract.method, address, this.#parts);
     const principal = await authenticate(request.raw, address, { apiTokens: this.#parts.apiTokens, local: this.local });
     if (principal.tokenId !== undefined) this.#perToken.take(principal.tokenId);
     if (permission !== 'signed-in') requirePermission(principal, permission === 'metrics' ? 'metrics.read' : permission);

@@ -1,4 +1,5 @@
 /** All handlers, by noun. */
+import { agentHandlers } from './agent.ts';
 import { auditHandlers } from './audit.ts';
 import { configHandlers } from './config.ts';
 import { enrollmentHandlers } from './enrollments.ts';
@@ -13,6 +14,7 @@ import { tokenHandlers } from './tokens.ts';
 
 export function handlersOf(parts: RestParts): readonly Handler[] {
   return [
+    ...agentHandlers(parts),
     ...auditHandlers(parts),
     ...configHandlers(parts),
     ...enrollmentHandlers(parts),

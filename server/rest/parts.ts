@@ -27,6 +27,7 @@ import type { RunIntake } from '../fleet/run-intake.ts';
 import type { ServerIdentity } from '../identity/server-identity.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import type { ReleaseSwitch } from '../release-switch.ts';
+import type { Authenticator } from '../rpc/authenticate.ts';
 import type { SecretProvider } from '../secrets/provider.ts';
 import type { Store } from '../store/store.ts';
 
@@ -62,7 +63,9 @@ export interface RestParts {
   readonly log: Logger;
   readonly store: Store;
   readonly fleet: FleetIndex;
-  readonly releases: Pick<ReleaseSwitch, 'live' | 'entryOf' | 'environmentOf' | 'policyOf'>;
+  readonly releases: Pick<ReleaseSwitch, 'live' | 'bodyOf' | 'entryOf' | 'environmentOf' | 'policyOf'>;
+  /** for signed requests of agents */
+  readonly authenticator: Authenticator;
   readonly trail: AuditTrail;
   readonly identity: ServerIdentity;
   readonly metrics: Metrics;
