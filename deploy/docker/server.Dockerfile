@@ -3,6 +3,7 @@
 # Where no registry is reached, --build-arg BASE names an image made by deploy/images/base.sh.
 ARG BASE=debian:bookworm-slim
 FROM ${BASE}
+RUN apt-get update -q && apt-get install -y -q --no-install-recommends libatomic1 ca-certificates 
 RUN useradd --system --home-dir /srv/vigo --no-create-home --shell /usr/sbin/nologin vigo \
   && install -d -o vigo -g vigo -m 0750 /srv/vigo \
   && install -d -o vigo -g vigo -m 0700 /tokens

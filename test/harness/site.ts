@@ -79,7 +79,7 @@ export async function makeSite(options: SiteOptions): Promise<Site> {
     apiPort,
     async start() {
       running = startProgram('vigosrv', [...globals, 'run'], { env });
-      await running.printed(/"msg":"(the server )?(is )?ready|serving|listening/i, 30_000);
+      await running.printed('the server is up', 30_000);
     },
     stop,
     log: () => logs + (running?.stderr() ?? ''),
