@@ -132,6 +132,7 @@ export async function register(options: RegisterOptions): Promise<Registered> {
         options.progress(`this clock is off by ${Math.round(offsetMs / 1000)} s: going on with the server's time`);
         continue;
       }
+      if (thrown.code === 'ENROLLMENT_PENDING') throw thrown;
       if (ERROR_CODES[thrown.code].retry !== 'backoff' || attempt >= 4 || options.signal.aborted) throw thrown;
       await options.clock.sleep(Math.max(1_000 * 2 ** attempt, (thrown.retryAfterSeconds ?? 0) * 1_000), options.signal);
     }

@@ -1,91 +1,88 @@
-/** What `vigocli doctor` asks of a running server: a line each, with a hint where something is to be done. */
+/** The checks behind `doctor` and `/readyz`. */
 import { statfs } from 'node:fs/promises';
-import { join } from 'node:path';
+import type { z } from 'zod';
+import type { doctorCheckSchema } from '../../core/api/server.ts';
 import { formatDuration } from '../../core/base/duration.ts';
 import { messageOf } from '../../core/base/errors.ts';
 import { validityOf } from '../../core/crypto/certificate.ts';
-import { assertPrivate } from '../../core/crypto/key-file.ts';
 import type { ServerParts } from '../parts.ts';
 
-export interface DoctorCheck {
-  readonly name: string;
-  readonly status: 'ok' | 'warn' | 'fail';
-  readonly message: string;
-  readonly hint?: string;
-}
+type Check = z.output<typeof doctorCheckSchema>;
 
-type Check = (parts: ServerParts) => Promise<DoctorCheck | readonly DoctorCheck[]> | DoctorCheck | readonly DoctorCheck[];
 const DAY_MS = 86_400_000;
+const LOW_DISK = 0.05;
+const MANY_DIRTY = 50_000;
 
-/** Sorted as they are shown. */
-const CHECKS: Readonly<Record<string, Check>> = {
-  keys({ paths }) {
-    for (const file of [join(paths.keys, 'server.key'), join(paths.tls, 'site-ca.key'), join(paths.tls, 'server.key'), paths.masterKey])
-      assertPrivate(file);
-    return { name: 'keys', status: 'ok', message: 'private keys can be read by their owner alone' };
-  },
-  pin: ({ identity }) => ({ name: 'pin', status: 'ok', message: `root CA pin ${identity.rootPin}` }),
-  certificate({ identity, clock }) {
+type Examiner = (parts: ServerParts) => Promise<Omit<Check, 'name'>> | Omit<Check, 'name'>;
+
+const EXAMINERS: Readonly<Record<string, Examiner>> = {
+  'audit log': ({ trail }) =>
+    trail.blockedBy === undefined
+      ? { status: 'ok', message: 'accepts records' }
+      : {
+          status: 'fail',
+          message: `does not verify: ${trail.blockedBy}`,
+          hint: 'vigocli audit verify shows all findings; changes are refused until then',
+        },
+  certificate: ({ identity, clock }) => {
     const left = validityOf(identity.tls.certificateChain).notAfter - clock.now();
-    const message = `server certificate ends in ${formatDuration(left)}`;
-    return left > 5 * DAY_MS
-      ? { name: 'certificate', status: 'ok', message }
-      : { name: 'certificate', status: left > 0 ? 'warn' : 'fail', message, hint: 'restart the server: it renews at start' };
+    if (left <= 0) return { status: 'fail', message: 'the server certificate has expired', hint: 'restart the server: it renews at start' };
+    const message = `the server certificate is good for ${formatDuration(left)}`;
+    return left < 3 * DAY_MS ? { status: 'warn', message, hint: 'restart the server: it renews at start' } : { status: 'ok', message };
   },
-  delegation({ identity, clock }) {
-    const left = (JSON.parse(identity.delegation.record) as { not_after: number }).not_after - clock.now();
-    const message = `delegation of the server key ends in ${formatDuration(left)}`;
-    return left > 14 * DAY_MS
-      ? { name: 'delegation', status: 'ok', message }
-      : { name: 'delegation', status: left > 0 ? 'warn' : 'fail', message, hint: 'with an offline root: vigosrv sign-delegation' };
+  clock: ({ clock, startedAt }) =>
+    clock.now() < startedAt
+      ? { status: 'fail', message: 'the clock went back behind the start of the server', hint: 'synchronise the clock' }
+      : { status: 'ok', message: 'has not gone back since the start' },
+  database: async ({ store }) => {
+    const records = await store.audit.count();
+    const bytes = await store.sizeBytes();
+    return { status: 'ok', message: `answers: ${Math.round(bytes / 1024 / 1024)} MiB, ${records} audit records` };
   },
-  async disk({ paths }) {
-    const { bavail, bsize, blocks } = await statfs(paths.root);
-    const share = Math.round((bavail / blocks) * 100);
-    const message = `${Math.round((bavail * bsize) / 1024 ** 2)} MiB free (${share} %) at ${paths.root}`;
-    if (share >= 10) return { name: 'disk', status: 'ok', message };
-    return {
-      name: 'disk',
-      status: share >= 3 ? 'warn' : 'fail',
-      message,
-      hint: 'free space: a full disk stops reports, enrolment and publishing',
-    };
+  disk: async ({ paths }) => {
+    const { bavail, blocks, bsize } = await statfs(paths.root);
+    const share = blocks === 0 ? 1 : bavail / blocks;
+    const message = `${Math.floor((bavail * bsize) / 1024 / 1024)} MiB free (${Math.floor(share * 100)} %)`;
+    return share < LOW_DISK
+      ? { status: 'warn', message, hint: 'less than 5 % free: the database stops taking reports when it is full' }
+      : { status: 'ok', message };
   },
-  async database({ store }) {
-    const size = await store.sizeBytes();
-    return { name: 'database', status: 'ok', message: `answers, ${Math.round(size / 1024)} KiB` };
-  },
-  async audit({ store, trail }) {
-    if (trail.blockedBy !== undefined)
-      return { name: 'audit', status: 'fail', message: `the log does not verify: ${trail.blockedBy}`, hint: 'vigocli audit verify' };
-    return { name: 'audit', status: 'ok', message: `${await store.audit.count()} records` };
-  },
-  async secrets({ secrets }) {
-    await secrets.check();
-    return { name: 'secrets', status: 'ok', message: `provider ${secrets.name} answers` };
+  'fleet index': ({ fleet }) => {
+    const dirty = fleet.dirtyCount;
+    const message = `${fleet.size} envoys, ${dirty} wait to be saved`;
+    return dirty > MANY_DIRTY ? { status: 'warn', message, hint: 'the database is slower than the fleet' } : { status: 'ok', message };
   },
   release: ({ releases }) =>
     releases.live === undefined
-      ? { name: 'release', status: 'warn', message: 'no live release: envoys wait', hint: 'vigocli config publish' }
-      : { name: 'release', status: 'ok', message: `release ${releases.live.number} is live` },
-  queue({ fleet }) {
-    const dirty = fleet.dirtyCount;
-    return dirty < 50_000
-      ? { name: 'queue', status: 'ok', message: `${dirty} envoys wait to be stored` }
-      : { name: 'queue', status: 'warn', message: `${dirty} envoys wait to be stored`, hint: 'the database is slower than the fleet' };
+      ? { status: 'warn', message: 'no release is live: envoys are told to wait', hint: 'vigocli config publish' }
+      : {
+          status: 'ok',
+          message: `release ${releases.live.number} (${releases.live.version}) is live with ${releases.live.entries.size} entries`,
+        },
+  'root key': ({ identity }) => ({ status: 'ok', message: `root CA pin ${identity.rootPin}` }),
+  secrets: async ({ secrets }) => {
+    await secrets.check();
+    return { status: 'ok', message: `provider ${secrets.name} answers` };
   },
 };
 
-/** Every check answers: one that throws is a failing one. */
-export async function diagnose(parts: ServerParts): Promise<readonly DoctorCheck[]> {
-  const answers = await Promise.all(
-    Object.entries(CHECKS).map(async ([name, check]) => {
+/** Every check, failing ones included. */
+export async function examine(parts: ServerParts): Promise<readonly Check[]> {
+  return await Promise.all(
+    Object.entries(EXAMINERS).map(async ([name, check]): Promise<Check> => {
       try {
-        return await check(parts);
-      } catch (thrown) {
-        return { name, status: 'fail', message: messageOf(thrown) } as const;
+        return { name, ...(await check(parts)) };
+      } catch (error) {
+        return { name, status: 'fail', message: messageOf(error) };
       }
     }),
   );
-  return answers.flat();
+}
+
+/** Why the server cannot serve envoys; empty: it can. */
+export function notReady({ releases, trail }: Pick<ServerParts, 'releases' | 'trail'>): readonly string[] {
+  const reasons: string[] = [];
+  if (releases.live === undefined) reasons.push('no release is live');
+  if (trail.blockedBy !== undefined) reasons.push('the audit log does not verify');
+  return reasons;
 }

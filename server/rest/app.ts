@@ -11,6 +11,7 @@ import { CodedError } from '../../core/base/errors.ts';
 import { newId } from '../../core/base/ids.ts';
 import { canonicalJson } from '../../core/base/json.ts';
 import { localServerOptions, restServerOptions, type TlsIdentity } from '../../core/crypto/tls.ts';
+import { isInNetworks } from '../access/networks.ts';
 import { type Principal, requirePermission } from '../access/permissions.ts';
 import { isLoopback, RateLimit } from '../access/rate-limit.ts';
 import { authenticateAgent } from './agent-guard.ts';
@@ -71,16 +72,17 @@ class RestApp {
 
   constructor(parts: RestParts) {
     this.#parts = parts;
-    const { limits, clock, identity } = parts;
+    const { clock, identity } = parts;
+    const { limits } = parts.settings;
     const now = () => clock.monotonic();
-    this.#streams = new EventStreams(limits.eventStreams, limits.eventStreamsPerUser);
-    this.#perToken = new RateLimit(limits.perTokenPerSecond, limits.perTokenPerSecond * 4, now);
-    this.#perAddress = new RateLimit(limits.perAddressPerSecond, limits.perAddressPerSecond * 4, now);
-    this.#enrollPerAddress = new RateLimit(limits.enrollPerAddressPerMinute / 60, limits.enrollPerAddressPerMinute, now);
-    this.#enroll = new RateLimit(limits.enrollPerSecond, limits.enrollPerSecond * 4, now);
+    this.#streams = new EventStreams(limits.sse_total, limits.sse_per_user);
+    this.#perToken = new RateLimit(limits.api_per_token_per_s, limits.api_per_token_per_s * 4, now);
+    this.#perAddress = new RateLimit(limits.api_per_ip_per_s, limits.api_per_ip_per_s * 4, now);
+    this.#enrollPerAddress = new RateLimit(limits.enroll_per_ip_per_min / 60, limits.enroll_per_ip_per_min, now);
+    this.#enroll = new RateLimit(limits.enroll_per_s, limits.enroll_per_s * 4, now);
     this.app = fastify({
       https: restServerOptions(identity.rootCa, identity.tls),
-      bodyLimit: limits.bodyBytes,
+      bodyLimit: limits.rest_body,
       logger: false,
       requestTimeout: 30_000,
       connectionTimeout: 0,
@@ -169,12 +171,19 @@ class RestApp {
       } else this.#perAddress.take(address);
     }
     if (permission === 'public') return { ...NOBODY, address };
-    if (permission === 'metrics' && this.#parts.metricsAccess === 'open') return { ...NOBODY, address };
+    if (permission === 'metrics' && this.#mayReadMetrics(address)) return { ...NOBODY, address };
     if (permission === 'agent') return authenticateAgent(request.raw, contract.method, address, this.#parts);
     const principal = await authenticate(request.raw, address, { apiTokens: this.#parts.apiTokens, local: this.local });
     if (principal.tokenId !== undefined) this.#perToken.take(principal.tokenId);
     if (permission !== 'signed-in') requirePermission(principal, permission === 'metrics' ? 'metrics.read' : permission);
     return principal;
+  }
+
+  /** By metrics.access; false: as any other route, by token. */
+  #mayReadMetrics(address: string): boolean {
+    const { enabled, access, networks } = this.#parts.settings.metrics;
+    if (!enabled) throw new CodedError('NOT_FOUND', 'metrics are switched off', { hint: 'metrics.enabled' });
+    return access === 'open' || (access === 'network' && isInNetworks(address, networks));
   }
 
   async #handle(handler: Handler, request: FastifyRequest, reply: FastifyReply): Promise<unknown> {
@@ -183,7 +192,7 @@ class RestApp {
     const { requestId, address } = this.#identified.get(request)!;
     const parsed = parseInput(contract, request);
     const gone = new AbortController();
-    request.raw.socket.once('close', () => gone.abort());
+    reply.raw.once('close', () => gone.abort());
     let status = contract.status;
     const input: HandlerInput<unknown, unknown, unknown> = {
       ...parsed,

@@ -3,6 +3,7 @@ import { auditProof, listAudit, listCheckpoints, verifyAuditLog } from '../../co
 import { CodedError } from '../../core/base/errors.ts';
 import { leafHash, MerkleTree } from '../../core/crypto/merkle-log.ts';
 import { parseCheckpoint } from '../audit/note.ts';
+import { verifyAudit } from '../audit/verify.ts';
 import { type Handler, handler } from './handler.ts';
 import { page, readCursor, timeText, writeCursor } from './pages.ts';
 import type { RestParts } from './parts.ts';
@@ -39,8 +40,15 @@ export function auditHandlers(parts: RestParts): readonly Handler[] {
       return page(items, last === undefined ? null : writeCursor('audit', last.seq, clock.now()));
     }),
     handler(verifyAuditLog, async ({ body }) => {
-      const { records, findings } = await parts.verifyAudit(body.checkpoints);
-      return { records, ok: findings.length === 0, findings: findings.map(({ kind, seq, message }) => ({ kind, seq, message })) };
+      const { identity } = parts;
+      const keyOf = (keyId: string) => (keyId === identity.keyId ? identity.serverKey.publicKey : undefined);
+      const witnesses = body.checkpoints.length === 0 ? [] : [{ name: 'the given checkpoint', notes: body.checkpoints }];
+      const findings = await verifyAudit({ store, fleetId: identity.fleetId, siteId: identity.siteId, keyOf, witnesses });
+      return {
+        records: await store.audit.count(),
+        ok: findings.length === 0,
+        findings: findings.map(({ kind, seq, message }) => ({ kind, seq, message })),
+      };
     }),
     handler(listCheckpoints, async ({ query }) => {
       const newest = query.newest === 'true' ? await store.checkpoints.newest() : undefined;
@@ -48,7 +56,7 @@ export function auditHandlers(parts: RestParts): readonly Handler[] {
       return { items: rows.map((row) => ({ size: row.size, time: timeText(row.time), note: row.note })) };
     }),
     handler(auditProof, async ({ params }) => {
-      const note = await parts.checkpoint();
+      const note = await parts.checkpointer.make();
       if (note === undefined) throw new CodedError('NOT_READY', 'there is no checkpoint yet');
       const { size } = parseCheckpoint(note);
       if (params.seq >= size) throw new CodedError('NOT_FOUND', `the log has ${size} records, none ${params.seq}`);

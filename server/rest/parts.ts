@@ -10,26 +10,11 @@ import type {
   traceConfig,
   validateConfig,
 } from '../../core/api/config.ts';
-import type { RenewReply, RenewRequest } from '../../core/api/enroll.ts';
 import type { secretRefSchema } from '../../core/api/secrets.ts';
-import type { doctorCheckSchema } from '../../core/api/server.ts';
-import type { Clock } from '../../core/base/clock.ts';
 import type { Json } from '../../core/base/json.ts';
-import type { Logger } from '../../core/base/log.ts';
-import type { ApiTokens } from '../access/api-tokens.ts';
+import { ApiTokens } from '../access/api-tokens.ts';
 import type { Principal } from '../access/permissions.ts';
-import type { AuditTrail } from '../audit/trail.ts';
-import type { AuditFinding } from '../audit/verify.ts';
-import type { Enrollment } from '../enroll/enroll.ts';
-import type { EnrollTokens } from '../enroll/tokens.ts';
-import type { FleetIndex } from '../fleet/fleet-index.ts';
-import type { RunIntake } from '../fleet/run-intake.ts';
-import type { ServerIdentity } from '../identity/server-identity.ts';
-import type { Metrics } from '../observe/metrics.ts';
-import type { ReleaseSwitch } from '../release-switch.ts';
-import type { Authenticator } from '../rpc/authenticate.ts';
-import type { SecretProvider } from '../secrets/provider.ts';
-import type { Store } from '../store/store.ts';
+import type { ServerParts } from '../parts.ts';
 
 /** Publishing, as the API sees it (server/publish). */
 export interface ConfigPort {
@@ -47,46 +32,21 @@ export interface ConfigPort {
   secretChanged(path: string): Promise<number>;
 }
 
-export interface RestLimits {
-  readonly bodyBytes: number;
-  readonly perTokenPerSecond: number;
-  readonly perAddressPerSecond: number;
-  readonly enrollPerAddressPerMinute: number;
-  readonly enrollPerSecond: number;
-  readonly eventStreams: number;
-  readonly eventStreamsPerUser: number;
-}
-
-export interface RestParts {
-  readonly version: string;
-  readonly clock: Clock;
-  readonly log: Logger;
-  readonly store: Store;
-  readonly fleet: FleetIndex;
-  readonly releases: Pick<ReleaseSwitch, 'live' | 'bodyOf' | 'entryOf' | 'environmentOf' | 'policyOf'>;
-  /** for signed requests of agents */
-  readonly authenticator: Authenticator;
-  readonly trail: AuditTrail;
-  readonly identity: ServerIdentity;
-  readonly metrics: Metrics;
-  readonly secrets: SecretProvider;
-  readonly enrollment: Enrollment;
-  readonly enrollTokens: EnrollTokens;
+/** The server's parts, and what REST adds to them. */
+export interface RestParts extends ServerParts {
   readonly apiTokens: ApiTokens;
-  readonly runs: RunIntake;
   readonly config: ConfigPort;
-  renew(request: RenewRequest, address: string): Promise<RenewReply>;
   /** asks over the envoy's stream for an early check-in; false without a stream */
   push(envoyId: string): boolean;
-  dropConnections(envoyId: string): void;
-  verifyAudit(checkpoints: readonly string[]): Promise<{ readonly records: number; readonly findings: readonly AuditFinding[] }>;
-  /** makes a checkpoint when there are newer records; answers the newest note */
-  checkpoint(): Promise<string | undefined>;
-  doctor(): Promise<readonly z.output<typeof doctorCheckSchema>[]>;
-  /** why the server cannot serve; empty: it can */
-  notReady(): readonly string[];
-  readonly publicUrl: string;
-  readonly tokenTtlMs: number;
-  readonly metricsAccess: 'token' | 'network' | 'open';
-  readonly limits: RestLimits;
+}
+
+/** @param push until there are streams, every push waits for the next check-in */
+export function restParts(server: ServerParts, config: ConfigPort, push: (envoyId: string) => boolean = () => false): RestParts {
+  const { max_ttl: maxTtlMs, max_per_user: maxPerUser } = server.settings.auth.api_tokens;
+  return {
+    ...server,
+    config,
+    push,
+    apiTokens: new ApiTokens({ store: server.store, trail: server.trail, clock: server.clock, maxTtlMs, maxPerUser }),
+  };
 }

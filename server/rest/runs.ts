@@ -32,7 +32,7 @@ function finishedItem({ envoyId, hostname, report, receivedAt, after }: Finished
 async function* follow(parts: RestParts, matches: (slot: number) => boolean, signal: AbortSignal) {
   const waiting: FinishedRun[] = [];
   let wake = () => {};
-  const stop = parts.runs.onRun((run) => {
+  const stop = parts.intake.onRun((run) => {
     if (!matches(parts.fleet.slotOf(run.envoyId))) return;
     if (waiting.length >= MAX_WAITING) waiting.shift();
     waiting.push(run);

@@ -1,6 +1,7 @@
 /** Handlers about the server itself. */
 import { bootstrapCa, getDoctor, getMetrics, getOpenApi, getVersion, healthz, readyz } from '../../core/api/server.ts';
 import { PROTOCOL_VERSION } from '../../proto/load.ts';
+import { examine, notReady } from '../observe/doctor.ts';
 import { type Handler, handler } from './handler.ts';
 import { openApi } from './openapi.ts';
 import type { RestParts } from './parts.ts';
@@ -11,7 +12,7 @@ export function serverHandlers(parts: RestParts): readonly Handler[] {
   return [
     handler(healthz, () => 'ok\n'),
     handler(readyz, ({ status }) => {
-      const reasons = parts.notReady();
+      const reasons = notReady(parts);
       if (reasons.length > 0) status(503);
       return { ready: reasons.length === 0, reasons: [...reasons] };
     }),
@@ -33,7 +34,7 @@ export function serverHandlers(parts: RestParts): readonly Handler[] {
       return identity.rootCa;
     }),
     handler(getDoctor, async () => {
-      const checks = await parts.doctor();
+      const checks = await examine(parts);
       const worst: 'ok' | 'warn' | 'fail' = checks.some((check) => check.status === 'fail')
         ? 'fail'
         : checks.some((check) => check.status === 'warn')

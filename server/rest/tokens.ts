@@ -39,10 +39,10 @@ export function tokenHandlers(parts: RestParts): readonly Handler[] {
     handler(createTokens, async ({ body, principal }) => {
       const items = [];
       for (let made = 0; made < body.count; made++) {
-        const { id, token, expiresAt } = await parts.enrollTokens.create(
+        const { id, token, expiresAt } = await parts.tokens.create(
           {
             pattern: body.pattern,
-            ttlMs: body.ttl_s === undefined ? parts.tokenTtlMs : body.ttl_s * 1000,
+            ttlMs: body.ttl_s === undefined ? parts.settings.enrollment.token_ttl : body.ttl_s * 1000,
             environment: body.environment,
             labels: body.labels,
             note: body.note,
@@ -51,7 +51,7 @@ export function tokenHandlers(parts: RestParts): readonly Handler[] {
         );
         items.push({ id, pattern: body.pattern, expires_at: timeText(expiresAt), token });
       }
-      return { items, bootstrap: `vigo register --api-addr ${parts.publicUrl} --token-file <file with the token>` };
+      return { items, bootstrap: `vigo register --api-addr ${parts.settings.server.public_url} --token-file <file with the token>` };
     }),
     handler(listTokens, async ({ query }) => {
       const now = clock.now();
@@ -72,7 +72,7 @@ export function tokenHandlers(parts: RestParts): readonly Handler[] {
     handler(
       revokeToken,
       async ({ params, principal }) => {
-        await parts.enrollTokens.revoke(params.id, actorOf(principal));
+        await parts.tokens.revoke(params.id, actorOf(principal));
         return { id: params.id, status: 'revoked' as const };
       },
       async ({ params }) => tokenItem(await find(params.id), clock.now()),
