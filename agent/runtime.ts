@@ -17,6 +17,7 @@ import { GrpcLink } from './link/grpc-link.ts';
 import { Sequence } from './link/sequence.ts';
 import { TrustStore } from './link/trust.ts';
 import { heldAuthority } from './policy-intake.ts';
+import { protectedSetOf } from './protected-set.ts';
 import { ResultSender } from './result-sender.ts';
 import { SecretSource } from './secret-source.ts';
 import type { AgentSettings } from './settings.ts';
@@ -271,6 +272,7 @@ export class Agent {
         memory: this.state.memory,
         snapshots: await this.#snapshots(),
         trace: options.trace,
+        protectedSet: protectedSetOf(this.settings, heldAuthority(this.state)?.servers ?? []),
       },
       {
         runId,

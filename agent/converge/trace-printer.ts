@@ -20,9 +20,9 @@ export function printTrace(write: (text: string) => void, options: { readonly co
     module: (name) => write(`${paint(escapeCell(name), '1')}\n`),
     outcome(outcome) {
       const detail = detailOf(outcome);
-      const status = paint(outcome.action.padEnd(7), COLORS[outcome.action]);
+      const status = paint(outcome.action, COLORS[outcome.action]);
       const subject = `${outcome.type}[${escapeCell(outcome.name)}]`;
-      write(`  ${status} ${subject}${detail === '' ? '' : ` ${escapeCell(detail)}`} (${outcome.duration_ms} ms)\n`);
+      write(`${status} ${subject}${detail === '' ? '' : ` ${escapeCell(detail)}`} (${outcome.duration_ms} ms)\n`);
     },
     done: ({ ok, changed, failed, blocked, skipped }, durationMs) =>
       write(`${ok} ok, ${changed} changed, ${failed} failed, ${blocked} blocked, ${skipped} skipped in ${formatDuration(durationMs)}\n`),

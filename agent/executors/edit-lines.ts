@@ -39,7 +39,9 @@ export function editLines(text: string, edit: LineEdit): Edited {
   }
   const changes = edit.state === 'absent' ? removeLines(lines, region, edit) : putLine(lines, region, edit);
   if (changes.length === 0) return { text, changes };
-  return { text: lines.length === 0 ? '' : lines.join(ending) + (finished || text === '' ? ending : ''), changes };
+  // an empty last line is only there when it is ended
+  const ends = finished || text === '' || lines.at(-1) === '';
+  return { text: lines.length === 0 ? '' : lines.join(ending) + (ends ? ending : ''), changes };
 }
 
 type Region = readonly [start: number, end: number];

@@ -18,6 +18,9 @@ export const file = defineExecutor(spec, {
     if (stat?.kind === 'directory') throw new CodedError('BLOCKED', `${want.target_path} is a directory`);
     if (want.state === 'absent') return stat === undefined ? [] : [{ attribute: 'exists', from: true, to: false }];
     if (stat === undefined) return [{ attribute: 'exists', from: false, to: true }];
+    // a device or a socket serves others, and a link is only replaced by what somebody said should be there instead
+    if (stat.kind === 'other' || (stat.kind === 'symlink' && want.content === undefined && want.source === undefined))
+      throw new CodedError('BLOCKED', `${want.target_path} is no regular file`);
     if (stat.kind !== 'file') return [{ attribute: 'kind', from: stat.kind, to: 'file' }];
     const wanted = await wantedBytes(want, context);
     const changes = await ownershipChanges(want, stat, context);

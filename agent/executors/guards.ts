@@ -1,6 +1,6 @@
 /** `creates`, `unless` and `onlyif`: read-only questions that hold a resource back (config.md §14). */
 import type { Json } from '../../core/base/json.ts';
-import { textsOf } from '../../core/resources/attributes.ts';
+import { textsOf, variables } from '../../core/resources/attributes.ts';
 import type { RunOptions } from '../system/system.ts';
 import type { ExecutorContext } from './executor.ts';
 import { shellCommand } from './shell.ts';
@@ -17,6 +17,7 @@ export async function heldBack(attributes: Readonly<Record<string, Json>>, conte
     okCodes: 'any',
     ...textOption('cwd', attributes['cwd']),
     ...textOption('user', attributes['user']),
+    ...environmentOption(attributes['environment']),
   };
   const succeeds = async (command: string) => (await system.run(shellCommand(command), options)).code === 0;
   const unless = textsOf(attributes['unless']);
@@ -27,6 +28,12 @@ export async function heldBack(attributes: Readonly<Record<string, Json>>, conte
 
 function textOption<K extends 'cwd' | 'user'>(name: K, value: Json | undefined): { [key in K]?: string } {
   return typeof value === 'string' && value !== '' ? ({ [name]: value } as { [key in K]?: string }) : {};
+}
+
+/** Guards see what the command would see. */
+function environmentOption(value: Json | undefined): { env?: Readonly<Record<string, string>> } {
+  const parsed = value === undefined ? undefined : variables().safeParse(value);
+  return parsed?.success === true ? { env: Object.fromEntries(parsed.data) } : {};
 }
 
 async function all(commands: readonly string[], holds: (command: string) => Promise<boolean>): Promise<boolean> {

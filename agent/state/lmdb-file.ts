@@ -4,8 +4,11 @@ import { join } from 'node:path';
 import { CodedError } from '../../core/base/errors.ts';
 
 const MAGIC = 0xbeefc0de;
-/** LMDB's mdb.c: page header 16 bytes, then MDB_meta {magic, version, address, mapsize, dbs[2] of 48 bytes, last_pg, txnid}; md_pad of dbs[0] is the page size. */
-const META = { magic: 16, pageSize: 40, lastPage: 136, bytes: 152 } as const;
+/**
+ * mdb.c as lmdb-js builds it: page header 24 bytes (a page number and a transaction number come first), then MDB_meta {magic, version, address, mapsize,
+ * dbs[2] of 48 bytes, last_pg, txnid}; md_pad of dbs[0] is the page size.
+ */
+const META = { magic: 24, pageSize: 48, lastPage: 144, bytes: 160 } as const;
 
 function damaged(dir: string, why: string): CodedError {
   return new CodedError('STATE_DAMAGED', `the state store ${dir} is damaged: ${why}`, {

@@ -1,7 +1,6 @@
 /** Parsers of rendered attributes: every value arrives as a text, a list or a map (config.md §1.5) and leaves as what an executor works with. */
 import { RE2JS } from 're2js';
 import { z } from 'zod';
-import { parseDurationMs } from '../base/duration.ts';
 
 /** YAML scalars are texts by the time they arrive, but literal numbers and booleans of old bodies are understood too. */
 const scalar = z.union([z.string(), z.number(), z.boolean()]).transform(String);
@@ -68,10 +67,6 @@ export const ints = (min: number, max: number) =>
     const bad = items.find((item) => !int(min, max).safeParse(item).success);
     return bad === undefined ? items.map(Number) : refused(context, `"${bad}" is not a whole number from ${min} to ${max}`);
   });
-
-/** Milliseconds. */
-export const duration = () =>
-  scalar.transform((value, context) => parseDurationMs(value) ?? refused(context, `"${value}" is not a duration such as 30, 15s or 5m`));
 
 /** An absolute path of Unix or Windows. */
 export const path = () => text().refine(isAbsolute, 'must be an absolute path of one line');

@@ -3,7 +3,10 @@
 # Where no registry is reached, --build-arg BASE names an image made by deploy/images/base.sh.
 ARG BASE=debian:bookworm-slim
 FROM ${BASE}
-RUN useradd --system --home-dir /srv/vigo --create-home --shell /usr/sbin/nologin vigo
+RUN apt-get update -q && apt-get install -y -q --no-install-recommends libatomic1 ca-certificates 
+RUN useradd --system --home-dir /srv/vigo --no-create-home --shell /usr/sbin/nologin vigo \
+  && install -d -o vigo -g vigo -m 0750 /srv/vigo \
+  && install -d -o vigo -g vigo -m 0700 /tokens
 WORKDIR /opt/vigo
 COPY package.json package-lock.json ./
 COPY node_modules ./node_modules

@@ -17,6 +17,8 @@ export interface Host {
   sh(script: string): Promise<string>;
   copyFile(source: string, target: string, mode?: number): Promise<void>;
   write(target: string, text: string, mode?: number): Promise<void>;
+  /** as this machine reaches it; another one after a reboot or a cut */
+  address(): Promise<string>;
   /** as `reboot` would: systemd stops everything, /run and /tmp are empty, systemd starts again */
   reboot(): Promise<void>;
   stop(): Promise<void>;
@@ -72,6 +74,7 @@ function hostOf(name: string, container: StartedTestContainer): Host {
     },
     copyFile: (source, target, mode = 0o644) => container.copyFilesToContainer([{ source, target, mode }]),
     write: (target, content, mode = 0o644) => container.copyContentToContainer([{ content, target, mode }]),
+    address: async () => (await exec(['hostname', '-I'])).stdout.trim().split(' ')[0] ?? '',
     async reboot() {
       await container.restart({ timeout: 10 });
       // the wait strategy of the first start belongs to the first start

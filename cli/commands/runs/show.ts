@@ -6,6 +6,17 @@ import { type Column, escapeText, formatJson, formatTable, formatTime, printFiel
 import { classOf, type Outcome } from '../../../core/policy/outcome.ts';
 import { cliCommand, withClient } from '../../globals.ts';
 
+function shortText(value: Outcome['changes'][number]['from']): string {
+  if (value === null) return 'nothing';
+  const text = typeof value === 'string' ? value : JSON.stringify(value);
+  return text.length > 60 ? `${text.slice(0, 60)}…` : text;
+}
+
+/** What differed from the policy, attribute by attribute: the reason of the change. */
+function changesOf({ changes }: Outcome): string {
+  return changes.map(({ attribute, from, to }) => `${attribute}: ${shortText(from)} → ${shortText(to)}`).join(', ');
+}
+
 const COLUMNS: readonly Column<Outcome>[] = [
   { title: 'MODULE', value: (row) => row.module },
   { title: 'RESOURCE', value: (row) => row.name },
@@ -13,6 +24,7 @@ const COLUMNS: readonly Column<Outcome>[] = [
   { title: 'ACTION', value: (row) => (row.would ? `would be ${row.action}` : row.action) },
   { title: 'REASON', value: (row) => row.reason },
   { title: 'MS', value: (row) => Math.round(row.duration_ms) },
+  { title: 'CHANGES', value: changesOf },
   { title: 'MESSAGE', value: (row) => row.message },
 ];
 
