@@ -9,16 +9,12 @@ import type { Problem } from '../../core/base/problem.ts';
 import { type CompiledEntry, compileEntry } from '../../core/config/compile.ts';
 import { loadTree } from '../../core/config/load.ts';
 import { rootOfTree } from '../../core/config/manifest.ts';
-import { entryFor } from '../../core/config/match.ts';
 import { type ReadTree, readTree } from '../../core/config/read-tree.ts';
 import type { ConfigSnapshot } from '../../core/config/snapshot.ts';
 import type { SourceTree } from '../../core/config/source.ts';
 import { type HostTrace, traceHost, traceModule } from '../../core/config/trace.ts';
 import { treeView } from '../../core/config/tree-view.ts';
 import { validateTree } from '../../core/config/validate.ts';
-import { parseTemplate } from '../../core/template/parse.ts';
-import { renderTemplate } from '../../core/template/render.ts';
-import { predictWhen } from '../../core/when/predict.ts';
 import type { ServerParts } from '../parts.ts';
 import type { ConfigPort } from './parts.ts';
 
@@ -119,9 +115,8 @@ export class ConfigViews {
       return { host: null, module: query.name, ...head, match: null, entries: [...traceModule(view.config, query.name)] };
     }
     const host = enrolled ?? query.name.toLowerCase();
-    const predicted = enrolled === undefined ? undefined : await this.#predictor(view.config, enrolled, query.env);
     const today = new Date(this.#server.clock.now()).toISOString().slice(0, 10);
-    const trace = traceHost(view.config, host, { environment: query.env, resource: query.resource, today, predict: predicted?.predict });
+    const trace = traceHost(view.config, host, { environment: query.env, resource: query.resource, today });
     const wanted = query.sections?.split(',').flatMap((name) => SECTIONS[name] ?? []) ?? Object.values(SECTIONS).flat();
     const sections = Object.fromEntries(wanted.map((key) => [key, trace[key] as Json]));
     const { match, environment, entry } = trace;
@@ -132,7 +127,6 @@ export class ConfigViews {
       environment,
       entry,
       match,
-      predicted_age_s: predicted?.ageSeconds ?? null,
       ...sections,
     };
   }
@@ -151,26 +145,6 @@ export class ConfigViews {
       hint: 'write more of the name',
       details: { findings },
     });
-  }
-
-  async #predictor(config: ConfigSnapshot, hostname: string, environment: string | undefined) {
-    const { fleet, store, clock } = this.#server;
-    const { id, lastSeen } = fleet.view(fleet.slotOfHostname(hostname));
-    const held = await store.traits.of(id);
-    const entry = entryFor(config, hostname);
-    if (held === undefined || entry === undefined) return undefined;
-    const { body } = compileEntry(config, entry, environment);
-    const data = { Vars: body.vars, Traits: held.traits, Envoy: { id, hostname, environment: body.environment } };
-    const render = (action: string): string => {
-      const { template, problems } = parseTemplate(`{{${action}}}`, 'interpolation');
-      if (template === undefined) throw new CodedError('EVAL_ERROR', problems[0]!.message);
-      return renderTemplate(template, data);
-    };
-    const facts = { traits: held.traits, environment: body.environment, hostname, render };
-    return {
-      ageSeconds: Math.max(0, Math.round((clock.now() - lastSeen) / 1000)),
-      predict: (ast: Parameters<typeof predictWhen>[0]) => predictWhen(ast, facts),
-    };
   }
 
   async secretRefs(): Promise<Awaited<ReturnType<ConfigPort['secretRefs']>>> {

@@ -1,6 +1,7 @@
 /** `vigocli config trace`. */
 import { z } from 'zod';
 import { traceConfig } from '../../../core/api/config.ts';
+import { formatDuration } from '../../../core/base/duration.ts';
 import { CodedError } from '../../../core/base/errors.ts';
 import { isPlainObject } from '../../../core/base/json.ts';
 import type { OutputOptions } from '../../../core/command/command.ts';
@@ -30,7 +31,7 @@ function cell(value: unknown): string {
 
 /** Long values are cut, except with `--output wide` and in CSV. */
 function shown(value: unknown, { form }: OutputOptions): string {
-  if (typeof value === 'boolean') return value ? 'yes' : '';
+  if (typeof value === 'boolean') return value ? 'yes' : 'no';
   const text = cell(value);
   return form !== 'table' || text.length <= MAX_CELL ? text : `${text.slice(0, MAX_CELL - 1)}…`;
 }
@@ -86,6 +87,8 @@ export const configTrace = cliCommand({
       if (output.form === 'json') io.out(formatJson(trace));
       else {
         io.out(`${isHost ? 'host' : 'module'} ${input.args[0]}  release ${trace.release}  match ${cell(trace.match) || '(none)'}\n`);
+        const age = trace['predicted_age_s'];
+        if (typeof age === 'number') io.out(`predicted from traits that are ${formatDuration(age * 1000)} old\n`);
         for (const [name, key, title] of SECTIONS) {
           const rows = trace[key];
           if ((wanted.length > 0 && !wanted.includes(name)) || !Array.isArray(rows)) continue;
