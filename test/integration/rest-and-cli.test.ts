@@ -220,6 +220,13 @@ describe('who may', () => {
     const refused = await cli(['tokens', 'create', '--pattern', '*'], { env });
     expect([refused.code, refused.err]).toEqual([6, expect.stringContaining('token.manage')]);
     expect((await cli(['auth', 'create-token', '--name', 'x'], { env })).code).toBe(6);
+    const recorded = JSON.parse((await cli(['audit', 'log', '--event', 'access.denied', '--json'])).out) as {
+      items: { actor: string; record: object }[];
+    };
+    expect(recorded.items.find(({ actor }) => actor === 'viewer')?.record).toMatchObject({
+      outcome: 'denied',
+      data: { permission: 'token.manage', count: 1 },
+    });
   });
 
   test('scopes narrow a token, and a revoked one is dead', async () => {
