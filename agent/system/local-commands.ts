@@ -67,7 +67,11 @@ async function open(argv: Argv, options: RunOptions, env: Record<string, string>
   });
   await new Promise<void>((resolve, reject) => {
     child.once('spawn', resolve);
-    child.once('error', (error) => reject(new CodedError('COMMAND_FAILED', `cannot start ${argv[0]}: ${error.message}`, { cause: error })));
+    child.once('error', (error) => {
+      // a missing working directory is reported by spawn as if the program were missing
+      const place = options.cwd === undefined ? '' : ` in ${options.cwd}`;
+      reject(new CodedError('COMMAND_FAILED', `cannot start ${argv[0]}${place}: ${error.message}`, { cause: error }));
+    });
   });
   child.on('error', () => undefined); // a failed kill is reported here; the exit event tells the outcome
   child.stdin?.on('error', () => undefined); // a command may end without reading its input

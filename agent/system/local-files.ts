@@ -78,7 +78,8 @@ export class LocalFiles implements FileSystem {
     } catch (thrown) {
       await handle.close().catch(() => undefined); // closing twice is harmless; the first error is the one that matters
       await fs.rm(temporary, { force: true });
-      throw thrown;
+      if ((thrown as NodeJS.ErrnoException).code !== 'EBUSY') throw thrown;
+      throw new CodedError('BLOCKED', `${path} is a mount of its own and cannot be replaced as a whole`, { cause: thrown });
     }
     await this.#syncFolder(dirname(path));
   }

@@ -61,9 +61,9 @@ export class LocalSystem extends LocalFiles implements System {
   }
 
   async #environment({ user, env }: RunOptions): Promise<Record<string, string>> {
-    const line = user === undefined ? undefined : await this.users.lineOf(user);
-    const name = line?.[0] ?? 'root';
-    return { PATH: FIXED_PATH, LC_ALL: 'C.UTF-8', HOME: line?.[5] ?? '/root', USER: name, LOGNAME: name, SHELL: '/bin/sh', ...env };
+    const line = await this.users.lineOf(user ?? (await this.users.nameOf(process.getuid?.() ?? 0)));
+    const name = line?.[0] ?? user ?? 'root';
+    return { PATH: FIXED_PATH, LC_ALL: 'C.UTF-8', HOME: line?.[5] ?? '/', USER: name, LOGNAME: name, SHELL: '/bin/sh', ...env };
   }
 
   /** One folder a process (nobody can list it, but an account can reach a file of its own), so that only what dead processes left behind is swept away. */

@@ -61,7 +61,9 @@ export class Shadow implements AccountDatabase {
   async changeUser(name: string, change: UserChange): Promise<void> {
     const options = this.#options(change);
     if (options.length > 0) await this.#system.run(['usermod', ...options, '--', name]);
-    await this.#afterwards(name, change);
+    // chpasswd takes the mark of a locked password away with the old hash
+    const stays = change.passwordHash !== undefined && change.locked === undefined && (await this.user(name))?.locked === true;
+    await this.#afterwards(name, stays ? { ...change, locked: true } : change);
   }
 
   async removeUser(name: string, { removeHome }: { removeHome: boolean }): Promise<void> {
