@@ -17,7 +17,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { systemClock } from '../../core/base/clock.ts';
-import type { Json } from '../../core/base/json.ts';
+import { canonicalJson, type Json } from '../../core/base/json.ts';
 import { Redactor } from '../../core/base/redaction.ts';
 import { SecretValue } from '../../core/base/secret-value.ts';
 import { type Outcome, runReportSchema } from '../../core/policy/outcome.ts';
@@ -275,6 +275,19 @@ ${file('after-off', '  depends_on: off\n')}`,
       { parts: { executorFor: (type) => (type === 'file' ? broken : executorFor(type)) } },
     );
     expect(lines(result)).toEqual(['a/x error exec_failed', 'a/y updated']);
+  });
+
+  test('what a command says can always be reported: cut in the middle of a character, escapes, thousands of lines', async () => {
+    const odd = `printf '%0499d' 0; printf '\\360\\237\\224\\221 \\033[31m\\377'; exit 1`;
+    writeFileSync(join(folder, 'long'), 'x\n'.repeat(5_000));
+    const result = await run({
+      a: `resources:\n${exec('odd', odd, '  onlyif: "true"\n')}\n- name: long\n  type: file_line\n  target_path: ${join(folder, 'long')}\n  line: x\n  state: absent`,
+    });
+    expect(lines(result)).toEqual(['a/odd error exec_failed', 'a/long updated']);
+    expect(() => canonicalJson(result.report)).not.toThrow();
+    expect(result.report.outcomes[1]?.changes).toHaveLength(101);
+    expect(result.report.outcomes[1]?.changes.at(-1)).toEqual({ attribute: 'more', from: null, to: '4900 further changes' });
+    expect(read('long')).toBe('');
   });
 
   test('an unknown type of a newer server is refused alone', async () => {
