@@ -1,9 +1,18 @@
 /** The program `vigo`: commands of the agent. */
 
 import { VERSION } from '../core/base/version.ts';
+import type { Program } from '../core/command/command.ts';
 import { processIo, runProgram } from '../core/command/run.ts';
 import { agentGlobals } from './commands/globals.ts';
 import { COMMANDS } from './commands/index.ts';
+
+export const AGENT_PROGRAM: Program<typeof agentGlobals> = {
+  name: 'vigo',
+  summary: 'keeps this machine in its declared state',
+  version: VERSION,
+  globals: agentGlobals,
+  commands: COMMANDS,
+};
 
 /** @param argv without node and script; no command means `daemon` */
 export function main(argv: readonly string[]): Promise<number> {
@@ -13,9 +22,5 @@ export function main(argv: readonly string[]): Promise<number> {
   )
     ? argv
     : [...argv, 'daemon'];
-  return runProgram(
-    { name: 'vigo', summary: 'keeps this machine in its declared state', version: VERSION, globals: agentGlobals, commands: COMMANDS },
-    words,
-    processIo(),
-  );
+  return runProgram(AGENT_PROGRAM, words, processIo());
 }

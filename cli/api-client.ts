@@ -111,7 +111,8 @@ export function createApiClient(
     return new Promise((resolve, reject) => {
       const outgoing = request({ ...where, agent, method: contract.method, path, headers, signal: options.signal, timeout: timeoutMs });
       outgoing.once('timeout', () => outgoing.destroy(new Error(`no answer within ${Math.round(timeoutMs / 1000)} s`)));
-      outgoing.once('error', (cause) => reject(unreachable(connection, cause)));
+      // stays on: an abort after the answer has begun is told here too
+      outgoing.on('error', (cause) => reject(unreachable(connection, cause)));
       outgoing.once('response', (reply) => {
         options.trace?.(`${contract.method} ${path} -> ${reply.statusCode}`);
         resolve(reply);
@@ -124,7 +125,9 @@ export function createApiClient(
     connection,
     async call(contract, call = {}) {
       const reply = await send(contract as unknown as RouteContract, call, connection.timeoutMs);
-      const text = await readAll(reply);
+      const text = await readAll(reply).catch((cause: unknown) => {
+        throw cause instanceof CodedError ? cause : unreachable(connection, cause);
+      });
       const status = reply.statusCode ?? 0;
       // readyz answers 503 with its reasons
       if (status >= 300 && !(contract.name === 'server.readyz' && status === 503)) throw errorOf(status, text);
@@ -141,7 +144,7 @@ export function createApiClient(
       const reply = await send(contract as unknown as RouteContract, call, 0);
       const status = reply.statusCode ?? 0;
       if (status >= 300) throw errorOf(status, await readAll(reply));
-      for await (const { event, data } of readEvents(reply)) {
+      for await (const { event, data } of withCode(connection, readEvents(reply))) {
         if (event !== 'end') {
           yield contract.reply.parse(JSON.parse(data));
           continue;
@@ -154,6 +157,15 @@ export function createApiClient(
     },
     close: () => agent.destroy(),
   };
+}
+
+/** A connection that breaks off is told like one that never was. */
+async function* withCode<T>(connection: Connection, source: AsyncIterable<T>): AsyncIterable<T> {
+  try {
+    yield* source;
+  } catch (cause) {
+    throw cause instanceof CodedError ? cause : unreachable(connection, cause);
+  }
 }
 
 async function* readEvents(reply: IncomingMessage): AsyncIterable<{ event: string; data: string }> {

@@ -41,7 +41,14 @@ class LmdbStateStore implements StateStore {
 
   constructor(dir: string) {
     this.#dir = dir;
-    this.#root = open<string, string>({ path: dir, encoding: 'string', maxDbs: 4, overlappingSync: false, mapSize: 256 * 1024 * 1024 });
+    this.#root = open<string, string>({
+      path: dir,
+      noSubdir: false,
+      encoding: 'string',
+      maxDbs: 4,
+      overlappingSync: false,
+      mapSize: 256 * 1024 * 1024,
+    });
     this.#results = this.#root.openDB<string, number>({ name: 'results', encoding: 'string', keyEncoding: 'uint32' });
     this.#held = this.#readHeld();
   }

@@ -44,12 +44,18 @@ function reversed(text: string): string {
   return [...text].reverse().join('');
 }
 
-class Matcher {
+/** Patterns in matching order. */
+export interface Matchable {
+  readonly ordinal: number;
+  readonly patterns: readonly { readonly value: string }[];
+}
+
+export class Matcher {
   readonly #exact = new Map<string, number>();
   readonly #byPrefix = new PrefixIndex();
   readonly #bySuffix = new PrefixIndex();
 
-  constructor(entries: readonly Entry[]) {
+  constructor(entries: readonly Matchable[]) {
     for (const entry of entries) for (const { value } of entry.patterns) this.#add(value, entry.ordinal);
   }
 
@@ -67,6 +73,7 @@ class Matcher {
     else this.#byPrefix.add(prefix, candidate);
   }
 
+  /** The lowest ordinal that matches. */
   find(hostname: string): number | undefined {
     const host = normalise(hostname);
     let best = this.#exact.get(host) ?? Number.POSITIVE_INFINITY;

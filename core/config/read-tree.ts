@@ -96,13 +96,13 @@ async function walkDirectory(walk: Walk, directory: string, depth: number): Prom
 }
 
 /** Reads all published files below `directory`; what may not be there becomes a problem, never a throw.
- * @throws CodedError BAD_REQUEST when the directory itself cannot be listed */
+ * @throws CodedError NOT_FOUND when the directory itself cannot be listed */
 export async function readTree(directory: string): Promise<ReadTree> {
   const walk: Walk = { root: directory, files: new Map(), problems: [], bytes: 0 };
   try {
     await readdir(directory);
   } catch (thrown) {
-    throw new CodedError('BAD_REQUEST', `configuration directory "${directory}" cannot be read`, { cause: thrown });
+    throw new CodedError('NOT_FOUND', `configuration directory "${directory}" cannot be read`, { cause: thrown });
   }
   await walkDirectory(walk, '', 0);
   if (walk.bytes === Number.POSITIVE_INFINITY)

@@ -20,7 +20,7 @@ export function referenceFault(ref: string): string | undefined {
   const [path, field, ...more] = ref.split('#');
   if (ref.includes('{{')) return 'a secret reference must not hold a template action';
   if (path === undefined || !PATH.test(path)) return `"${SCHEME}${ref}" is not a secret reference`;
-  if (path.includes('//') || path.endsWith('/') || path.split('/').includes('..') || path.includes('..'))
+  if (path.includes('//') || path.endsWith('/') || path.includes('..') || path.split('/').includes('.'))
     return `"${SCHEME}${ref}": the path must not hold "..", "//" or end with "/"`;
   if (Buffer.byteLength(path) > 256) return 'the path of a secret has at most 256 bytes';
   if (more.length > 0 || (field !== undefined && !FIELD.test(field))) return `"${SCHEME}${ref}": bad field after "#"`;

@@ -10,6 +10,7 @@ import { evaluateWhen, type LocalTime, type WhenFacts } from './evaluate.ts';
 import { type FoldContext, foldWhen, whenSide } from './fold.ts';
 import { formatWhen } from './format.ts';
 import { parseWhen } from './parse.ts';
+import { predictWhen } from './predict.ts';
 import { compareVersions } from './version-order.ts';
 
 const TRAITS: Readonly<Record<string, Json>> = {
@@ -181,6 +182,20 @@ test('evaluation stops as soon as it is decided', async () => {
 test('a condition of a newer server is an eval_error', async () => {
   await expect(evaluateWhen({ op: 'call', name: 'moon_phase', args: [] }, factsOf())).rejects.toMatchObject({ code: 'EVAL_ERROR' });
   await expect(evaluateWhen({ op: 'call', name: 'constructor', args: [] }, factsOf())).rejects.toMatchObject({ code: 'EVAL_ERROR' });
+});
+
+test.each<[string, boolean | undefined]>([
+  ["os_family('debian')", true],
+  ["has_command('curl')", undefined],
+  ["has_command('curl') && os_family('rhel')", false],
+  ["has_command('curl') || os_family('debian')", true],
+  ["!hour_range('1', '2')", undefined],
+  ["os_family('debian') && has_command('curl')", undefined],
+  ["version_ge('nginx', '1')", undefined],
+  ["version_ge('20.04')", true],
+  ["eq('{{ .Traits.nope }}', 'x')", undefined],
+])('prediction of %s is %s', (text, expected) => {
+  expect(predictWhen(parse(text), factsOf())).toBe(expected);
 });
 
 describe('folding', () => {

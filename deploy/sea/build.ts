@@ -143,7 +143,9 @@ export async function buildExecutable(entry: string, output: string): Promise<st
     keepNames: true,
   });
   const code = outputFiles[0]!.contents;
-  const inputs = Object.values(ADDONS).map((file) => readFileSync(file));
+  const text = Buffer.from(code).toString('utf8');
+  const assets = Object.fromEntries(Object.entries(ADDONS).filter(([name]) => text.includes(`openAddon("${name}")`)));
+  const inputs = Object.values(assets).map((file) => readFileSync(file));
   const recipe = ['build.ts', 'own-atomics.ts'].map((name) => readFileSync(join(root, 'deploy', 'sea', name)));
   const stamp = hashOf(process.version, target, code, ...inputs, ...recipe);
   const stampFile = `${output}.stamp`;
@@ -163,7 +165,7 @@ export async function buildExecutable(entry: string, output: string): Promise<st
       useCodeCache: false,
       execArgv: ['--disable-warning=ExperimentalWarning'],
       execArgvExtension: 'none',
-      assets: ADDONS,
+      assets,
     };
     writeFileSync(join(work, 'sea.json'), JSON.stringify(config));
     must(process.execPath, ['--build-sea', join(work, 'sea.json')]);

@@ -16,6 +16,7 @@ import type { ReleaseRow } from '../store/store.ts';
 import { type Handler, handler } from './handler.ts';
 import { page, readCursor, timeText, writeCursor } from './pages.ts';
 import type { RestParts } from './parts.ts';
+import { withPredictions } from './predictions.ts';
 
 function releaseItem(row: ReleaseRow, live: number | undefined): ReleaseItem {
   return {
@@ -65,7 +66,7 @@ export function configHandlers(parts: RestParts): readonly Handler[] {
       if (row === undefined) throw new CodedError('NOT_FOUND', `no release ${params.number}`);
       return { ...releaseItem(row, releases.live?.number), manifest: ((await config.manifest(params.number)) ?? null) as never };
     }),
-    handler(traceConfig, ({ query }) => config.trace(query)),
+    handler(traceConfig, async ({ query }) => withPredictions(parts, await config.trace(query))),
     handler(configTree, ({ query }) => config.tree(query)),
   ];
 }

@@ -5,20 +5,26 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { register } from '../../agent/enroll/register.ts';
+import { createApiClient } from '../../cli/api-client.ts';
 import { main } from '../../cli/main.ts';
+import { connectionOf } from '../../cli/settings.ts';
 import { ROUTES } from '../../core/api/index.ts';
+import { streamRuns } from '../../core/api/runs.ts';
 import { systemClock } from '../../core/base/clock.ts';
 import { newId } from '../../core/base/ids.ts';
 import { Redactor } from '../../core/base/redaction.ts';
 import type { CommandIo } from '../../core/command/command.ts';
 import { initSite } from '../../server/init.ts';
 import { createRestServer, type RestServer } from '../../server/rest/app.ts';
+import { ConfigViews } from '../../server/rest/config-views.ts';
 import { handlersOf } from '../../server/rest/index.ts';
 import { type ConfigPort, restParts } from '../../server/rest/parts.ts';
 import { type RunningServer, startServer } from '../../server/server.ts';
 import { readSettings } from '../../server/settings.ts';
 import { quietLog } from '../fakes/quiet-log.ts';
+import { eventually } from '../harness/eventually.ts';
 
+const EXAMPLE = new URL('../../deploy/config-example', import.meta.url).pathname;
 const folder = mkdtempSync(join(tmpdir(), 'vigo-rest-'));
 const dataDir = join(folder, 'data');
 const home = join(folder, 'home');
@@ -27,28 +33,31 @@ let rest: RestServer;
 let port = 0;
 let rootCa = '';
 
-/** A server on which nothing was published. */
-const unpublished: ConfigPort = {
-  status: () =>
-    Promise.resolve({
-      healthy: false,
-      live: null,
-      loaded: null,
-      last_error: 'no release',
-      freeze: null,
-      pending: 0,
-      watch: null,
-      stage_is_live: null,
-    }),
-  validate: () => Promise.reject(new Error('not asked here')),
-  publish: () => Promise.reject(new Error('not asked here')),
-  rollback: () => Promise.reject(new Error('not asked here')),
-  manifest: () => Promise.resolve(undefined),
-  trace: () => Promise.reject(new Error('a bug with a secret text')),
-  tree: () => Promise.resolve({ directories: [] }),
-  secretRefs: () => Promise.resolve([]),
-  secretChanged: () => Promise.resolve(0),
-};
+/** A server on which nothing was published yet: the stage is real, publishing is not part of this test. */
+function unpublished(): ConfigPort {
+  const views = new ConfigViews(running.parts);
+  return {
+    status: () =>
+      Promise.resolve({
+        healthy: false,
+        live: null,
+        loaded: null,
+        last_error: 'no release',
+        freeze: null,
+        pending: 0,
+        watch: null,
+        stage_is_live: null,
+      }),
+    validate: () => views.validate(),
+    publish: () => Promise.reject(new Error('not asked here')),
+    rollback: () => Promise.reject(new Error('a bug with a secret text')),
+    manifest: (number) => views.manifest(number),
+    trace: (query) => views.trace(query),
+    tree: (query) => views.tree(query),
+    secretRefs: () => views.secretRefs(),
+    secretChanged: () => Promise.resolve(0),
+  };
+}
 
 interface Ran {
   readonly code: number;
@@ -113,7 +122,7 @@ beforeAll(async () => {
     admin: 'root',
     offlineRoot: undefined,
     forceEmpty: false,
-    exampleTree: undefined,
+    exampleTree: EXAMPLE,
     clock: systemClock,
     settings: {},
   });
@@ -146,7 +155,7 @@ beforeAll(async () => {
     createdAt: 1,
     lastLoginAt: 0,
   });
-  rest = await createRestServer(restParts(running.parts, unpublished));
+  rest = await createRestServer(restParts(running.parts, unpublished()));
   port = await rest.listen('127.0.0.1', 0);
   await rest.listenLocal(join(dataDir, 'run', 'admin.sock'));
 }, 60_000);
@@ -261,7 +270,7 @@ describe('the form of answers', () => {
   });
 
   test('an unexpected failure says nothing of its text', async () => {
-    const reply = await https('GET', '/api/v1/config/trace?name=x', local());
+    const reply = await https('POST', '/api/v1/config/rollback', { ...local(), body: '{}' });
     expect(reply.status).toBe(500);
     expect(reply.body).not.toContain('secret text');
   });
@@ -294,7 +303,7 @@ describe('the form of answers', () => {
   });
 
   test('every contract has one handler', () => {
-    const names = handlersOf(restParts(running.parts, unpublished)).map(({ contract }) => contract.name);
+    const names = handlersOf(restParts(running.parts, unpublished())).map(({ contract }) => contract.name);
     expect(names.sort()).toEqual(ROUTES.map(({ name }) => name).sort());
   });
 });
@@ -343,6 +352,86 @@ describe('a fleet of one', () => {
     expect((await cli(['envoys', 'reject', 'wait-2', '--reason', 'unknown'])).code).toBe(0);
     expect((await cli(['envoys', 'pending', '--json'])).out).toContain('"items": []');
     expect(JSON.parse((await cli(['envoys', 'show', 'wait-1', '--json'])).out)).toMatchObject({ status: 'active' });
+  });
+});
+
+/** A report as an envoy sends it. */
+function reportOf(runId: string, outcomes: readonly object[]): Buffer {
+  const at = Date.now();
+  const head = {
+    run_id: runId,
+    body_hash: 'a'.repeat(64),
+    release: 0,
+    owner_epoch: 1,
+    epoch: 1,
+    seq: 1,
+    started_at: at - 900,
+    ended_at: at,
+    mode: 'enforce',
+    flags: [],
+  };
+  return Buffer.from(JSON.stringify({ ...head, outcomes }));
+}
+
+describe('runs', () => {
+  test('are listed, shown with escaped output, and streamed', async () => {
+    const { fleet, intake } = running.parts;
+    const slot = fleet.slotOfHostname('wait-1');
+    const { id } = fleet.view(slot);
+    const outcome = { module: 'base', name: 'motd', type: 'file', duration_ms: 3, triggered: false, would: false, changes: [] };
+    const seen: string[] = [];
+    const stop = new AbortController();
+    const watching = (async () => {
+      const client = createApiClient(connectionOf({}, { HOME: home, VIGO_DATA_DIR: dataDir }), { signal: stop.signal });
+      for await (const run of client.events(streamRuns)) {
+        seen.push(run.id);
+        stop.abort();
+      }
+    })();
+    await eventually(async () => {
+      const runId = newId(Date.now());
+      const report = reportOf(runId, [
+        { ...outcome, action: 'updated', output: 'a\u001b[2Jb' },
+        { ...outcome, name: 'x', action: 'error', message: 'no' },
+      ]);
+      expect(await intake.take(slot, id, [{ subject: id, run_id: runId, report }])).toEqual(['accepted']);
+      expect(seen.length).toBeGreaterThan(0);
+    });
+    await expect(watching).rejects.toMatchObject({ code: 'UNREACHABLE' });
+    const listed = await cli(['runs', 'list', '--envoy', 'wait-1', '--failed', '--since', '1h', '--output', 'csv']);
+    expect(listed.out).toContain(seen[0]);
+    const shown = await cli(['runs', 'show', seen[0]!]);
+    expect(shown.out).toMatch(/base\s+motd\s+file\s+updated/);
+    expect(shown.out).toContain('a\\x1b[2Jb');
+    expect((await cli(['runs', 'show', seen[0]!, '--failed-only'])).out).not.toMatch(/motd\s+file/);
+    const paged = JSON.parse((await cli(['runs', 'list', '--limit', '1', '--json'])).out) as { items: object[] };
+    expect(paged.items.length).toBe(1);
+  });
+});
+
+describe('configuration before the first release', () => {
+  test('the stage is validated by the server, and the same tree without one', async () => {
+    const asked = await cli(['config', 'validate']);
+    // the example names secrets that nobody has set here
+    expect([asked.code, asked.err.split('\n').filter((line) => line !== '' && !line.includes('SEC-1'))]).toEqual([1, []]);
+    const here = await cli(['config', 'validate', EXAMPLE, '--json'], { env: { VIGO_SERVER: 'https://127.0.0.1:1' } });
+    expect(JSON.parse(here.out)).toMatchObject({ errors: 0 });
+  });
+
+  test('tree and trace read the stage, and say that nothing is live', async () => {
+    const tree = await cli(['config', 'tree', '--stage']);
+    expect([tree.code, tree.out]).toEqual([0, expect.stringContaining('web/')]);
+    expect((await cli(['config', 'tree'])).err).toContain('NOT_READY');
+    const trace = await cli(['config', 'trace', 'web7.example.com', '--stage']);
+    expect([trace.code, trace.out]).toEqual([
+      0,
+      expect.stringMatching(/Path inheritance\n[\s\S]*Module inheritance\n[\s\S]*Waiver inheritance\n/),
+    ]);
+    expect(JSON.parse((await cli(['config', 'trace', 'motd', '--stage', '--json'])).out)).toMatchObject({
+      host: null,
+      module: 'motd',
+      entries: expect.any(Array),
+    });
   });
 });
 

@@ -1,8 +1,10 @@
 /** `vigocli config trace`. */
 import { z } from 'zod';
 import { traceConfig } from '../../../core/api/config.ts';
+import { formatDuration } from '../../../core/base/duration.ts';
 import { CodedError } from '../../../core/base/errors.ts';
 import { isPlainObject } from '../../../core/base/json.ts';
+import type { OutputOptions } from '../../../core/command/command.ts';
 import { flag } from '../../../core/command/flags.ts';
 import { type Column, formatJson, formatTable } from '../../../core/command/output.ts';
 import { cliCommand, withClient } from '../../globals.ts';
@@ -19,9 +21,19 @@ const SECTIONS = [
   ['waiver', 'waivers', 'Waiver inheritance'],
 ] as const;
 
+const MAX_CELL = 60;
+
 function cell(value: unknown): string {
   if (value === undefined || value === null) return '';
+  if (Array.isArray(value) && value.every((each) => typeof each === 'string')) return value.join(', ');
   return typeof value === 'object' ? JSON.stringify(value) : String(value);
+}
+
+/** Long values are cut, except with `--output wide` and in CSV. */
+function shown(value: unknown, { form }: OutputOptions): string {
+  if (typeof value === 'boolean') return value ? 'yes' : 'no';
+  const text = cell(value);
+  return form !== 'table' || text.length <= MAX_CELL ? text : `${text.slice(0, MAX_CELL - 1)}…`;
 }
 
 /** `file` and `line` as one column, at the end. */
@@ -31,7 +43,15 @@ function columnsOf(rows: readonly Record<string, unknown>[]): Column<Record<stri
     title: 'FROM',
     value: (row) => (row['file'] === undefined ? '' : `${cell(row['file'])}:${cell(row['line'])}`),
   };
-  return [...names.map((name): Column<Record<string, unknown>> => ({ title: name.toUpperCase(), value: (row) => cell(row[name]) })), place];
+  return [
+    ...names.map(
+      (name): Column<Record<string, unknown>> => ({
+        title: name.toUpperCase().replaceAll('_', '-'),
+        value: (row, output) => shown(row[name], output),
+      }),
+    ),
+    place,
+  ];
 }
 
 export const configTrace = cliCommand({
@@ -67,16 +87,18 @@ export const configTrace = cliCommand({
       if (output.form === 'json') io.out(formatJson(trace));
       else {
         io.out(`${isHost ? 'host' : 'module'} ${input.args[0]}  release ${trace.release}  match ${cell(trace.match) || '(none)'}\n`);
+        const age = trace['predicted_age_s'];
+        if (typeof age === 'number') io.out(`predicted from traits that are ${formatDuration(age * 1000)} old\n`);
         for (const [name, key, title] of SECTIONS) {
           const rows = trace[key];
           if ((wanted.length > 0 && !wanted.includes(name)) || !Array.isArray(rows)) continue;
-          const shown = rows.filter(isPlainObject);
-          io.out(`\n${title}\n${shown.length === 0 ? '(none)\n' : formatTable(columnsOf(shown), shown, output)}`);
+          const listed = rows.filter(isPlainObject);
+          io.out(`\n${title}\n${listed.length === 0 ? '(none)\n' : formatTable(columnsOf(listed), listed, output)}`);
         }
         for (const [key, rows] of Object.entries(trace)) {
           if (isHost || !Array.isArray(rows) || SECTIONS.some(([, known]) => known === key)) continue;
-          const shown = rows.filter(isPlainObject);
-          io.out(`\n${key}\n${shown.length === 0 ? '(none)\n' : formatTable(columnsOf(shown), shown, output)}`);
+          const listed = rows.filter(isPlainObject);
+          io.out(`\n${key}\n${listed.length === 0 ? '(none)\n' : formatTable(columnsOf(listed), listed, output)}`);
         }
       }
       return isHost && trace.match === null ? 7 : 0;

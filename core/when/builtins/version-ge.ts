@@ -10,9 +10,8 @@ export const VERSION_GE: WhenBuiltin = {
   arity: [1, 2],
   usage: "version_ge('22.04') or version_ge('nginx', '1.24')",
   doc: 'os.version, or the installed version of the package, is this or later; false when the package is not installed',
-  evaluate: async ([first, second], facts) => {
+  evaluate: ([first, second], facts) => {
     if (second === undefined) return compareVersions(String(needTrait(facts, 'os.version')), first!) >= 0;
-    const installed = await facts.probe.packageVersion(first!);
-    return installed !== undefined && compareVersions(installed, second) >= 0;
+    return facts.probe.packageVersion(first!).then((installed) => installed !== undefined && compareVersions(installed, second) >= 0);
   },
 };
