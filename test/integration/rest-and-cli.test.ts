@@ -411,6 +411,21 @@ describe('runs', () => {
   });
 });
 
+test('a stream ends when its token is revoked', async () => {
+  const token = await tokenOf('root', ['fleet.read']);
+  const file = join(folder, 'stream-token');
+  writeFileSync(file, token, { mode: 0o600 });
+  const connection = connectionOf(
+    {},
+    { HOME: home, VIGO_DATA_DIR: dataDir, VIGO_SERVER: `https://localhost:${port}`, VIGO_TOKEN_FILE: file },
+  );
+  const client = createApiClient(connection, { signal: new AbortController().signal });
+  const watching = client.events(streamRuns)[Symbol.asyncIterator]().next();
+  await cli(['auth', 'revoke-token', token.split('_')[1]!]);
+  await expect(watching).rejects.toMatchObject({ code: expect.stringMatching(/UNREACHABLE|UNAUTHENTICATED/) });
+  client.close();
+}, 15_000);
+
 describe('configuration before the first release', () => {
   test('the stage is validated by the server, and the same tree without one', async () => {
     const asked = await cli(['config', 'validate']);
