@@ -8,6 +8,9 @@ import type { Outcome } from '../../core/policy/outcome.ts';
 import type { Change } from '../executors/executor.ts';
 import type { SecretLookup } from '../secret-source.ts';
 
+/** A report is no place for the ten thousand lines that an edit removed. */
+const MAX_CHANGES = 100;
+
 export type SecretValues = ReadonlyMap<string, SecretLookup>;
 
 /** A reference without a value, and why. */
@@ -32,7 +35,9 @@ export function gapsOf(refs: Iterable<string>, values: SecretValues): SecretGap 
   return gaps.find(({ status }) => status !== 'unavailable') ?? gaps[0];
 }
 
-export function cutBytes(text: string, limit: number): string {
+/** Whole characters within the limit; half a surrogate pair could not be signed. */
+export function cutBytes(raw: string, limit: number): string {
+  const text = raw.toWellFormed();
   if (Buffer.byteLength(text) <= limit) return text;
   const cut = Buffer.from(text)
     .subarray(0, limit - 3)
@@ -50,7 +55,9 @@ export function shownChanges(changes: readonly Change[], sensitive: boolean, red
       ? { attribute, from: '[secret]', to: '[secret]' }
       : { attribute: redactor.redact(attribute), from: shown(from), to: shown(to) },
   );
-  return all as Outcome['changes'];
+  const more = all.length - MAX_CHANGES;
+  const kept: Change[] = more > 0 ? [...all.slice(0, MAX_CHANGES), { attribute: 'more', from: null, to: `${more} further changes` }] : all;
+  return kept as Outcome['changes'];
 }
 
 export function shownOutput(output: string, sensitive: boolean, redactor: Redactor): string | undefined {
