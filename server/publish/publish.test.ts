@@ -1,6 +1,6 @@
 import { existsSync, lstatSync, readdirSync, readFileSync, readlinkSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterEach, describe, expect, test } from '@jest/globals';
+import { afterEach, describe, expect, jest, test } from '@jest/globals';
 import { CodedError } from '../../core/base/errors.ts';
 import { signingKeyFromSeed } from '../../core/crypto/ed25519.ts';
 import {
@@ -15,6 +15,8 @@ import {
 import { createConfigPort } from './config-port.ts';
 import { openManifest } from './manifest-signature.ts';
 import { PUBLISH_STEPS, type PublisherParts } from './publisher-parts.ts';
+
+jest.setTimeout(30_000);
 
 const opened: Publishing[] = [];
 const made: string[] = [];

@@ -2,9 +2,11 @@
 import { execFileSync, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync, rmSync, symlinkSync, unlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterEach, describe, expect, test } from '@jest/globals';
+import { afterEach, describe, expect, jest, test } from '@jest/globals';
 import { BY_ALICE, dataDirectory, forceWritable, openPublishing, type Publishing, writeStage } from '../../test/harness/publishing.ts';
 import { PUBLISH_STEPS, type PublisherParts } from './publisher-parts.ts';
+
+jest.setTimeout(30_000);
 
 const opened: Publishing[] = [];
 const made: string[] = [];
@@ -106,36 +108,40 @@ describe('start', () => {
 describe('killed with -9', () => {
   const worker = new URL('../../test/harness/publish-and-die.ts', import.meta.url).pathname;
 
-  test.each(PUBLISH_STEPS)('after "%s"', async (step) => {
-    const directory = newDirectory();
-    writeStage(directory, FILES);
-    const first = await start(directory);
-    first.secrets.values.set('a/b', { value: Buffer.from('x'), version: '1' });
-    await first.publisher.publish(BY_ALICE);
-    await stop(first);
-    writeStage(directory, withPort(81));
-    const child = spawnSync(process.execPath, ['--disable-warning=ExperimentalWarning', worker, directory, step], { encoding: 'utf8' });
-    expect([child.signal, child.stdout, child.stderr]).toEqual(['SIGKILL', '', '']);
-    const { publisher, store } = await start(directory);
-    const swapped = ['swapped', 'announced', 'recorded'].includes(step);
-    const port = swapped ? 81 : 80;
-    expect(publisher.live?.number).toBe(swapped ? 2 : 1);
-    expect(JSON.parse(Buffer.from(publisher.live!.entryFor('web1')!.body).toString())).toMatchObject({ vars: { port } });
-    expect(readdirSync(join(directory, 'releases'))).toHaveLength(swapped ? 2 : 1);
-    expect(readdirSync(join(directory, 'tmp'))).toEqual([]);
-    expect(existsSync(join(directory, 'live.new'))).toBe(false);
-    expect((await store.releases.list(10)).map(({ number, result, author }) => [number, result, author])).toEqual(
-      swapped
-        ? [
-            [2, 'live', 'alice'],
-            [1, 'superseded', 'alice'],
-          ]
-        : [[1, 'live', 'alice']],
-    );
-    writeStage(directory, withPort(82));
-    const next = (await publisher.publish(BY_ALICE)).release!.number;
-    expect(next).toBe(['copied', 'validated', 'compared'].includes(step) ? 2 : 3);
-  });
+  test.each(PUBLISH_STEPS)(
+    'after "%s"',
+    async (step) => {
+      const directory = newDirectory();
+      writeStage(directory, FILES);
+      const first = await start(directory);
+      first.secrets.values.set('a/b', { value: Buffer.from('x'), version: '1' });
+      await first.publisher.publish(BY_ALICE);
+      await stop(first);
+      writeStage(directory, withPort(81));
+      const child = spawnSync(process.execPath, ['--disable-warning=ExperimentalWarning', worker, directory, step], { encoding: 'utf8' });
+      expect([child.signal, child.stdout, child.stderr]).toEqual(['SIGKILL', '', '']);
+      const { publisher, store } = await start(directory);
+      const swapped = ['swapped', 'announced', 'recorded'].includes(step);
+      const port = swapped ? 81 : 80;
+      expect(publisher.live?.number).toBe(swapped ? 2 : 1);
+      expect(JSON.parse(Buffer.from(publisher.live!.entryFor('web1')!.body).toString())).toMatchObject({ vars: { port } });
+      expect(readdirSync(join(directory, 'releases'))).toHaveLength(swapped ? 2 : 1);
+      expect(readdirSync(join(directory, 'tmp'))).toEqual([]);
+      expect(existsSync(join(directory, 'live.new'))).toBe(false);
+      expect((await store.releases.list(10)).map(({ number, result, author }) => [number, result, author])).toEqual(
+        swapped
+          ? [
+              [2, 'live', 'alice'],
+              [1, 'superseded', 'alice'],
+            ]
+          : [[1, 'live', 'alice']],
+      );
+      writeStage(directory, withPort(82));
+      const next = (await publisher.publish(BY_ALICE)).release!.number;
+      expect(next).toBe(['copied', 'validated', 'compared'].includes(step) ? 2 : 3);
+    },
+    60_000,
+  );
 });
 
 describe('a full disk', () => {
