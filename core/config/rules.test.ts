@@ -7,7 +7,7 @@ import { normalPath } from '../policy/protected-path.ts';
 import { compileEntry } from './compile.ts';
 import { loadTree } from './load.ts';
 import { readTree } from './read-tree.ts';
-import { lowerDangerous, validateConfig, validateTree } from './validate.ts';
+import { lowerDangerous, validateTree } from './validate.ts';
 
 // hostile inputs are timed by the tests themselves
 jest.setTimeout(60_000);
@@ -65,12 +65,6 @@ describe('idempotency', () => {
       );
     const severity = async (second: string) => (await findings(twice(second))).find(({ rule }) => rule === 'IDEM-7')?.severity;
     expect([await severity('y'), await severity('z')]).toEqual(['warning', 'error']);
-  });
-
-  test('a loaded configuration is judged like its tree', async () => {
-    const files = moduleTree(exec(''));
-    const { config } = loadTree(treeOf(files));
-    expect((await validateConfig(config)).map(({ rule }) => rule)).toEqual(['IDEM-1']);
   });
 
   test('--dangerous lowers what it may and nothing else', async () => {
