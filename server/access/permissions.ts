@@ -22,7 +22,9 @@ export interface Principal {
 /** @throws CodedError PERMISSION_DENIED naming the permission */
 export function requirePermission(principal: Principal, permission: Permission): void {
   if (principal.permissions.has(permission)) return;
-  throw new CodedError('PERMISSION_DENIED', `${principal.name} lacks the permission ${permission}`, { details: { permission } });
+  throw new CodedError('PERMISSION_DENIED', `${principal.name} lacks the permission ${permission}`, {
+    details: { permission, user: principal.name },
+  });
 }
 
 export function actorOf(principal: Principal): Actor {

@@ -174,6 +174,8 @@ export class FleetIndex {
     const online: number[] = [];
     const { flags, lastSeen } = this.columns;
     for (let slot = 0, count = this.size; slot < count; slot++) {
+      // one that never came is not silent yet
+      if (lastSeen[slot] === 0) continue;
       const silent = now - lastSeen[slot]! > silentMs;
       const was = (flags[slot]! & FLAG.offline) !== 0;
       if (silent === was || (flags[slot]! & FLAG.active) === 0) continue;

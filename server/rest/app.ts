@@ -11,6 +11,7 @@ import { CodedError } from '../../core/base/errors.ts';
 import { newId } from '../../core/base/ids.ts';
 import { canonicalJson } from '../../core/base/json.ts';
 import { localServerOptions, restServerOptions, type TlsIdentity } from '../../core/crypto/tls.ts';
+import { AccessDenials } from '../access/denials.ts';
 import { isInNetworks } from '../access/networks.ts';
 import { type Principal, requirePermission } from '../access/permissions.ts';
 import { isLoopback, RateLimit } from '../access/rate-limit.ts';
@@ -61,6 +62,7 @@ interface Identified {
 class RestApp {
   readonly app: FastifyInstance;
   readonly local = new LocalSockets();
+  readonly denials: AccessDenials;
   readonly #parts: RestParts;
   readonly #idempotency = new Idempotency();
   readonly #streams: EventStreams;
@@ -72,6 +74,7 @@ class RestApp {
 
   constructor(parts: RestParts) {
     this.#parts = parts;
+    this.denials = new AccessDenials({ store: parts.store, trail: parts.trail, log: parts.log });
     const { clock, identity } = parts;
     const { limits } = parts.settings;
     const now = () => clock.monotonic();
@@ -84,7 +87,7 @@ class RestApp {
       https: restServerOptions(identity.rootCa, identity.tls),
       bodyLimit: limits.rest_body,
       logger: false,
-      requestTimeout: 30_000,
+      requestTimeout: limits.body_timeout,
       connectionTimeout: 0,
       forceCloseConnections: true,
       routerOptions: { maxParamLength: 1100 },
@@ -118,7 +121,10 @@ class RestApp {
     });
     app.addHook('onResponse', (request, reply, done) => {
       const route = request.routeOptions.url ?? 'unknown';
+      const { metrics } = this.#parts;
       const seconds = (this.#parts.clock.monotonic() - (this.#identified.get(request)?.startedAt ?? 0)) / 1000;
+      metrics.count('vigo_http_requests_total', 1, { route, method: request.method, status: reply.statusCode });
+      metrics.observe('vigo_http_request_duration_seconds', seconds, { route });
       this.#parts.log.debug('request answered', {
         method: request.method,
         route,
@@ -155,7 +161,9 @@ class RestApp {
       exposeHeadRoute: false,
       // before the body is read: who is not let in sends no megabytes
       onRequest: async (request) => {
-        (request as unknown as { principal: Principal }).principal = await this.#admit(contract, request);
+        (request as unknown as { principal: Principal }).principal = await this.#recorded(contract, request, () =>
+          this.#admit(contract, request),
+        );
       },
       handler: (request, reply) => this.#handle(handler, request, reply),
     });
@@ -177,6 +185,29 @@ class RestApp {
     if (principal.tokenId !== undefined) this.#perToken.take(principal.tokenId);
     if (permission !== 'signed-in') requirePermission(principal, permission === 'metrics' ? 'metrics.read' : permission);
     return principal;
+  }
+
+  /** Whoever is turned away is recorded. */
+  async #recorded(contract: RouteContract, request: FastifyRequest, admit: () => Promise<Principal>): Promise<Principal> {
+    const { address, requestId } = this.#identified.get(request)!;
+    try {
+      return await admit();
+    } catch (thrown) {
+      // no credentials at all is a browser or a scanner, not an attempt
+      const tried = request.headers.authorization !== undefined || this.local.has(request.raw.socket);
+      if (thrown instanceof CodedError && (thrown.code === 'PERMISSION_DENIED' || (thrown.code === 'UNAUTHENTICATED' && tried))) {
+        const permission = String(thrown.details?.['permission'] ?? '');
+        const who = typeof thrown.details?.['user'] === 'string' ? thrown.details['user'] : '';
+        this.denials.add({
+          actor: { kind: 'user', id: who, name: who, address },
+          code: thrown.code,
+          route: contract.name,
+          permission,
+          requestId,
+        });
+      }
+      throw thrown;
+    }
   }
 
   /** By metrics.access; false: as any other route, by token. */
@@ -288,6 +319,8 @@ export async function createRestServer(parts: RestParts): Promise<RestServer> {
   const rest = new RestApp(parts);
   await rest.app.ready();
   const main = rest.app.server as unknown as Server;
+  main.headersTimeout = parts.settings.limits.header_timeout;
+  main.maxConnections = parts.settings.limits.connections_total;
   let local: Server | undefined;
   let localPath: string | undefined;
   return {
@@ -317,6 +350,7 @@ export async function createRestServer(parts: RestParts): Promise<RestServer> {
       await new Promise<void>((resolve) => (local === undefined ? resolve() : local.close(() => resolve())));
       if (localPath !== undefined) rmSync(localPath, { force: true });
       await rest.app.close();
+      await rest.denials.stop();
     },
   };
 }

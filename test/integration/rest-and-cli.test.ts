@@ -14,11 +14,14 @@ import { systemClock } from '../../core/base/clock.ts';
 import { newId } from '../../core/base/ids.ts';
 import { Redactor } from '../../core/base/redaction.ts';
 import type { CommandIo } from '../../core/command/command.ts';
+import { traitsHash } from '../../core/traits/delta.ts';
 import { initSite } from '../../server/init.ts';
+import { createConfigPort } from '../../server/publish/config-port.ts';
+import { Publisher } from '../../server/publish/publisher.ts';
 import { createRestServer, type RestServer } from '../../server/rest/app.ts';
-import { ConfigViews } from '../../server/rest/config-views.ts';
 import { handlersOf } from '../../server/rest/index.ts';
-import { type ConfigPort, restParts } from '../../server/rest/parts.ts';
+import { type RestParts, restParts } from '../../server/rest/parts.ts';
+import { problemOf, toCoded } from '../../server/rest/problem.ts';
 import { type RunningServer, startServer } from '../../server/server.ts';
 import { readSettings } from '../../server/settings.ts';
 import { quietLog } from '../fakes/quiet-log.ts';
@@ -29,35 +32,11 @@ const folder = mkdtempSync(join(tmpdir(), 'vigo-rest-'));
 const dataDir = join(folder, 'data');
 const home = join(folder, 'home');
 let running: RunningServer;
+let publisher: Publisher;
+let restOf: RestParts;
 let rest: RestServer;
 let port = 0;
 let rootCa = '';
-
-/** A server on which nothing was published yet: the stage is real, publishing is not part of this test. */
-function unpublished(): ConfigPort {
-  const views = new ConfigViews(running.parts);
-  return {
-    status: () =>
-      Promise.resolve({
-        healthy: false,
-        live: null,
-        loaded: null,
-        last_error: 'no release',
-        freeze: null,
-        pending: 0,
-        watch: null,
-        stage_is_live: null,
-      }),
-    validate: () => views.validate(),
-    publish: () => Promise.reject(new Error('not asked here')),
-    rollback: () => Promise.reject(new Error('a bug with a secret text')),
-    manifest: (number) => views.manifest(number),
-    trace: (query) => views.trace(query),
-    tree: (query) => views.tree(query),
-    secretRefs: () => views.secretRefs(),
-    secretChanged: () => Promise.resolve(0),
-  };
-}
 
 interface Ran {
   readonly code: number;
@@ -155,13 +134,29 @@ beforeAll(async () => {
     createdAt: 1,
     lastLoginAt: 0,
   });
-  rest = await createRestServer(restParts(running.parts, unpublished()));
+  const { fleet, paths, releases, secrets, trail } = running.parts;
+  const hostnames = () => [...fleet.slots()].filter((slot) => fleet.view(slot).active).map((slot) => fleet.hostname(slot));
+  publisher = new Publisher({
+    paths,
+    authority: identity,
+    store,
+    trail,
+    secrets,
+    clock: systemClock,
+    log: quietLog(),
+    hostnames,
+    onRelease: (release) => releases.use(release),
+  });
+  await publisher.start();
+  restOf = restParts(running.parts, createConfigPort({ publisher, stage: paths.stage, clock: systemClock, hostnames }));
+  rest = await createRestServer(restOf);
   port = await rest.listen('127.0.0.1', 0);
   await rest.listenLocal(join(dataDir, 'run', 'admin.sock'));
 }, 60_000);
 
 afterAll(async () => {
   await rest.close();
+  await publisher.stop();
   await running.stop();
   rmSync(folder, { recursive: true, force: true });
 }, 30_000);
@@ -220,6 +215,13 @@ describe('who may', () => {
     const refused = await cli(['tokens', 'create', '--pattern', '*'], { env });
     expect([refused.code, refused.err]).toEqual([6, expect.stringContaining('token.manage')]);
     expect((await cli(['auth', 'create-token', '--name', 'x'], { env })).code).toBe(6);
+    const recorded = JSON.parse((await cli(['audit', 'log', '--event', 'access.denied', '--json'])).out) as {
+      items: { actor: string; record: object }[];
+    };
+    expect(recorded.items.find(({ actor }) => actor === 'viewer')?.record).toMatchObject({
+      outcome: 'denied',
+      data: { permission: 'token.manage', count: 1 },
+    });
   });
 
   test('scopes narrow a token, and a revoked one is dead', async () => {
@@ -269,10 +271,10 @@ describe('the form of answers', () => {
     expect([reply.status, JSON.parse(reply.body)]).toMatchObject([status, expected]);
   });
 
-  test('an unexpected failure says nothing of its text', async () => {
-    const reply = await https('POST', '/api/v1/config/rollback', { ...local(), body: '{}' });
-    expect(reply.status).toBe(500);
-    expect(reply.body).not.toContain('secret text');
+  test('an unexpected failure says nothing of its text', () => {
+    const { body } = problemOf(toCoded(new TypeError('a bug with a secret text')), { path: '/x', requestId: 'r' });
+    expect(body).toMatchObject({ code: 'INTERNAL', status: 500, request_id: 'r' });
+    expect(JSON.stringify(body)).not.toContain('secret text');
   });
 
   test('one Idempotency-Key makes tokens once', async () => {
@@ -303,7 +305,7 @@ describe('the form of answers', () => {
   });
 
   test('every contract has one handler', () => {
-    const names = handlersOf(restParts(running.parts, unpublished())).map(({ contract }) => contract.name);
+    const names = handlersOf(restOf).map(({ contract }) => contract.name);
     expect(names.sort()).toEqual(ROUTES.map(({ name }) => name).sort());
   });
 });
@@ -456,6 +458,47 @@ describe('secrets', () => {
   });
 });
 
+describe('publishing', () => {
+  test('is refused while secrets are missing, then goes live, is shown, and rolled back', async () => {
+    const refused = await cli(['config', 'publish', '--message', 'first']);
+    expect([refused.code, refused.err]).toEqual([1, expect.stringContaining('SEC-1')]);
+    for (const name of ['alice', 'bob']) expect((await cli(['secrets', 'set', `os-users/${name}`, '--generate', '24'])).code).toBe(0);
+    const dry = await cli(['config', 'publish', '--dry-run']);
+    expect([dry.code, dry.out]).toEqual([0, expect.stringContaining('dry run')]);
+    const live = await cli(['config', 'publish', '--message', 'first']);
+    expect([live.code, live.out]).toEqual([0, expect.stringContaining('release 1 is live')]);
+    expect((await cli(['config', 'publish'])).out).toContain('nothing to publish');
+    expect((await cli(['config', 'status'])).code).toBe(0);
+    expect(JSON.parse((await https('GET', '/readyz')).body)).toEqual({ ready: true, reasons: [] });
+    writeFileSync(join(dataDir, 'stacks', 'more.vgo'), 'match: "more*.example.com"\n');
+    expect((await cli(['config', 'publish', '--yes'])).out).toContain('release 2 is live');
+    expect((await cli(['config', 'history'])).out).toMatch(/\*2[\s\S]* 1/);
+    expect((await cli(['config', 'show', '1'])).out).toContain('manifest');
+    expect((await cli(['config', 'rollback', '--yes'])).out).toContain('release 3 is live');
+    expect((await cli(['config', 'show', '9'])).code).toBe(7);
+    expect((await cli(['secrets', 'refs', 'os-users/alice'])).out).toMatch(/os-users\/alice +\S+\.vgo:\d+/);
+    expect((await cli(['config', 'tree'])).out).toContain('*.example.com');
+  });
+
+  test('a trace predicts conditions from the last traits', async () => {
+    const made = await cli(['tokens', 'create', '--pattern', 'web*', '--json']);
+    await enrolAs('web9.example.com', (JSON.parse(made.out) as { items: { token: string }[] }).items[0]!.token);
+    const { fleet, store } = running.parts;
+    const { id } = fleet.view(fleet.slotOfHostname('web9.example.com'));
+    const traits = { os: { family: 'debian' }, memory: { total_mb: 8192 } };
+    await store.traits.mergeBatch([{ envoyId: id, hash: traitsHash(traits), full: true, set: traits, removed: [] }]);
+    const trace = JSON.parse((await cli(['config', 'trace', 'web9.example.com', '--json'])).out) as {
+      conditions: { source: string; predicted?: boolean }[];
+    };
+    expect(trace.conditions.find(({ source }) => source === 'has_enough_ram(4096)')).toMatchObject({ predicted: true });
+    expect((await cli(['envoys', 'traits', 'web9*', 'os.family'])).out).toContain('debian');
+    expect((await cli(['envoys', 'list', 'role:webserver', '--json'])).out).toContain('web9.example.com');
+    const policy = await https('GET', `/api/v1/envoys/${id}/policy`, { socketPath: join(dataDir, 'run', 'admin.sock') });
+    expect(JSON.parse(policy.body)).toMatchObject({ release: 3, body: { match: expect.stringContaining('web*.example.com') } });
+    expect(policy.body).not.toContain('secret:');
+  });
+});
+
 describe('audit and health', () => {
   test('the log verifies, and a record is proven against the checkpoint', async () => {
     expect((await cli(['audit', 'verify'])).out).toMatch(/\d+ records hold/);
@@ -467,8 +510,7 @@ describe('audit and health', () => {
 
   test('doctor names what is not as it should be', async () => {
     const ran = await cli(['doctor']);
-    expect([ran.code, ran.out]).toEqual([0, expect.stringContaining('no release is live')]);
-    expect((await cli(['config', 'status'])).code).toBe(1);
+    expect([ran.code, ran.out]).toEqual([0, expect.stringMatching(/^ok +release: release 3/m)]);
   });
 });
 

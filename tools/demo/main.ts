@@ -47,10 +47,13 @@ function startServer(): void {
 async function connected(): Promise<ApiClient> {
   return until('the start of the server', 30_000, async () => {
     if (!existsSync(socketPath)) return undefined;
-    const client = createApiClient(connectionOf({ server: `unix:${socketPath}` }, process.env), {
-      signal: new AbortController().signal,
-      claimedBy: 'demo',
-    });
+    const client = createApiClient(
+      connectionOf({ server: `unix:${socketPath}`, dataDir: at.server, caFile: join(at.server, 'tls', 'ca-bundle.pem') }, {}),
+      {
+        signal: new AbortController().signal,
+        claimedBy: 'demo',
+      },
+    );
     await client.call(listEnvoys, { query: {} });
     return client;
   });

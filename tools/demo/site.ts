@@ -24,7 +24,9 @@ export const socketPath =
   Buffer.byteLength(defaultSocket) <= 100 ? defaultSocket : join(tmpdir(), `vigo-demo-${process.getuid?.() ?? 0}`, 'admin.sock');
 /** how a person reaches this server from the checkout */
 export const cliPrefix =
-  socketPath === defaultSocket ? 'npx vigocli --data-dir .vigo/demo/server' : `npx vigocli --server unix:${socketPath}`;
+  socketPath === defaultSocket
+    ? 'npx vigocli --data-dir .vigo/demo/server'
+    : `npx vigocli --data-dir .vigo/demo/server --server unix:${socketPath}`;
 
 const children: { readonly name: string; readonly child: ChildProcess }[] = [];
 

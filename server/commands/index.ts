@@ -1,0 +1,10 @@
+/** The commands of `vigosrv`, sorted by name. */
+import type { Command } from '../../core/command/command.ts';
+import { checkConfig } from './check-config.ts';
+import type { ServerGlobals } from './globals.ts';
+import { init } from './init.ts';
+import { run } from './run.ts';
+import { signDelegationCommand } from './sign-delegation.ts';
+import { version } from './version.ts';
+
+export const COMMANDS: readonly Command<ServerGlobals>[] = [checkConfig, init, run, signDelegationCommand, version];
