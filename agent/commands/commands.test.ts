@@ -2,7 +2,7 @@
 import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeEach, describe, expect, test } from '@jest/globals';
+import { afterAll, beforeEach, describe, expect, jest, test } from '@jest/globals';
 import { canonicalBytes } from '../../core/base/json.ts';
 import { VERSION } from '../../core/base/version.ts';
 import type { CommandIo } from '../../core/command/command.ts';
@@ -16,6 +16,9 @@ import { agentGlobals } from './globals.ts';
 import { COMMANDS } from './index.ts';
 import { formatStatus } from './status.ts';
 import type { StatusFacts } from './status-facts.ts';
+
+// real processes: patience for a busy machine
+jest.setTimeout(60_000);
 
 const home = mkdtempSync(join(tmpdir(), 'vigo-commands-'));
 let configDir = home;

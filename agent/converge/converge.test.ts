@@ -1,6 +1,6 @@
 /** Whole runs: order, triggers, failures, modes. */
 import { chmodSync, existsSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { afterAll, beforeEach, describe, expect, test } from '@jest/globals';
+import { afterAll, beforeEach, describe, expect, jest, test } from '@jest/globals';
 import { canonicalJson } from '../../core/base/json.ts';
 import { exec, outcomeLines, runPolicy, TestFolder } from '../../test/harness/converge.ts';
 import { policyFrom } from '../../test/harness/policy.ts';
@@ -8,6 +8,9 @@ import { defineExecutor, type Executor } from '../executors/executor.ts';
 import { executorFor } from '../executors/index.ts';
 import { SnapshotStore } from '../state/snapshots.ts';
 import { LocalSystem } from '../system/local-system.ts';
+
+// real processes: patience for a busy machine
+jest.setTimeout(60_000);
 
 const folder = new TestFolder();
 beforeEach(() => folder.use());
@@ -164,11 +167,11 @@ ${folder.file('after-off', '  depends_on: off\n')}`,
   test('what takes too long is stopped with everything it started', async () => {
     const started = Date.now();
     const result = await runPolicy({
-      a: `resources:\n${exec('slow', `sleep 30 & echo $! > ${folder.at('pid')}; wait`, '  timeout: 1\n  onlyif: "true"\n')}\n${folder.file('next')}`,
+      a: `resources:\n${exec('slow', `sleep 60 & echo $! > ${folder.at('pid')}; wait`, '  timeout: 1\n  onlyif: "true"\n')}\n${folder.file('next')}`,
     });
     expect(outcomeLines(result)).toEqual(['a/slow error timeout', 'a/next created']);
     expect(result.report.outcomes[0]?.message).toBe('took longer than 1 s');
-    expect(Date.now() - started).toBeLessThan(9_000);
+    expect(Date.now() - started).toBeLessThan(40_000);
   });
 
   test('a change that does not last is an error', async () => {

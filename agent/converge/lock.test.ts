@@ -3,11 +3,14 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, afterEach, beforeEach, expect, test } from '@jest/globals';
+import { afterAll, afterEach, beforeEach, expect, jest, test } from '@jest/globals';
 import { systemClock } from '../../core/base/clock.ts';
 import { RunFiles } from '../state/run-files.ts';
 import { runIfFree, runWhenFree } from './lock.ts';
 import { yieldsTo } from './preempt.ts';
+
+// real processes: patience for a busy machine
+jest.setTimeout(60_000);
 
 const home = mkdtempSync(join(tmpdir(), 'vigo-lock-'));
 let folder = home;

@@ -1,11 +1,14 @@
 /** Conditions, variables, templates and secrets of whole runs. */
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, beforeEach, describe, expect, test } from '@jest/globals';
+import { afterAll, beforeEach, describe, expect, jest, test } from '@jest/globals';
 import { FakeSystem } from '../../test/fakes/fake-system.ts';
 import { outcomeLines, PRIVATE_FOLDER, runPolicy, TestFolder } from '../../test/harness/converge.ts';
 import { policyFrom } from '../../test/harness/policy.ts';
 import type { SecretLookup } from '../secret-source.ts';
+
+// real processes: patience for a busy machine
+jest.setTimeout(60_000);
 
 const folder = new TestFolder();
 beforeEach(() => folder.use());

@@ -1,7 +1,10 @@
 /** Passwords against the real tools of this machine. */
-import { expect, test } from '@jest/globals';
+import { expect, jest, test } from '@jest/globals';
 import { LocalSystem } from '../system/local-system.ts';
 import { hashPassword, passwordMatches } from './password.ts';
+
+// real processes: patience for a busy machine
+jest.setTimeout(60_000);
 
 const system = new LocalSystem();
 

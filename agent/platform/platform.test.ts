@@ -1,8 +1,11 @@
 /** Backends against what this machine really has; only looking. */
 import { readFileSync } from 'node:fs';
-import { expect, test } from '@jest/globals';
+import { expect, jest, test } from '@jest/globals';
 import { choosePlatform } from '../system/choose-platform.ts';
 import { LocalSystem } from '../system/local-system.ts';
+
+// real processes: patience for a busy machine
+jest.setTimeout(60_000);
 
 const platform = await choosePlatform(new LocalSystem());
 const withApt = platform.packages?.name === 'apt' ? test : test.skip;

@@ -3,8 +3,11 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, 
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
-import { afterAll, beforeEach, describe, expect, test } from '@jest/globals';
+import { afterAll, beforeEach, describe, expect, jest, test } from '@jest/globals';
 import { LocalSystem } from './local-system.ts';
+
+// real processes: patience for a busy machine
+jest.setTimeout(60_000);
 
 const home = mkdtempSync(join(tmpdir(), 'vigo-system-'));
 const isRoot = process.getuid?.() === 0;
@@ -21,7 +24,7 @@ beforeEach(() => {
 afterAll(() => rmSync(home, { recursive: true, force: true }));
 
 const gone = async (pid: number) => {
-  for (let i = 0; i < 50; i++) {
+  for (let i = 0; i < 500; i++) {
     try {
       if (readFileSync(`/proc/${pid}/stat`, 'utf8').split(' ')[2] === 'Z') return true;
     } catch {
@@ -55,10 +58,10 @@ describe('commands', () => {
 
   test('the whole process group ends with the time limit', async () => {
     const started = Date.now();
-    await expect(system.run(['sh', '-c', `sh -c 'echo $$ > ${at('pid')}; sleep 60' & wait`], { timeoutMs: 300 })).rejects.toMatchObject({
+    await expect(system.run(['sh', '-c', `sh -c 'echo $$ > ${at('pid')}; sleep 60' & wait`], { timeoutMs: 2_000 })).rejects.toMatchObject({
       code: 'DEADLINE',
     });
-    expect(Date.now() - started).toBeLessThan(5_000);
+    expect(Date.now() - started).toBeLessThan(30_000);
     expect(await gone(Number(readFileSync(at('pid'), 'utf8')))).toBe(true);
   });
 
@@ -73,9 +76,9 @@ describe('commands', () => {
 
   test('a daemon that keeps the pipes open does not hold the caller', async () => {
     const started = Date.now();
-    const { stdout } = await system.run(['sh', '-c', 'echo up; sleep 5 & exit 0']);
+    const { stdout } = await system.run(['sh', '-c', 'echo up; sleep 30 & exit 0']);
     expect(stdout).toBe('up\n');
-    expect(Date.now() - started).toBeLessThan(3_000);
+    expect(Date.now() - started).toBeLessThan(15_000);
   });
 
   test('input of which a command reads nothing is no error; endless output is cut', async () => {
@@ -89,7 +92,7 @@ describe('commands', () => {
   test('started commands outlive the call', async () => {
     await system.start(['sh', '-c', `sleep 0.2; echo done > ${at('done')}`]);
     expect(existsSync(at('done'))).toBe(false);
-    for (let i = 0; i < 100 && !existsSync(at('done')); i++) await wait(20);
+    for (let i = 0; i < 1_000 && !existsSync(at('done')); i++) await wait(20);
     expect(existsSync(at('done'))).toBe(true);
   });
 

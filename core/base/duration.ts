@@ -1,5 +1,4 @@
 /** Durations and sizes as users write them: `90`, `15s`, `5m`, `24h`; `64KiB`. */
-import { CodedError } from './errors.ts';
 
 const UNIT_MS: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
 const UNIT_BYTES: Readonly<Record<string, number>> = { '': 1, KiB: 1024, MiB: 1024 ** 2, GiB: 1024 ** 3 };
@@ -10,14 +9,6 @@ export function parseDurationMs(text: string | number): number | undefined {
   if (match === null) return undefined;
   const value = Number(match[1]) * UNIT_MS[match[2] ?? 's']!;
   return Number.isSafeInteger(value) ? value : undefined;
-}
-
-/** @throws CodedError BAD_REQUEST */
-export function durationMs(text: string | number): number {
-  const value = parseDurationMs(text);
-  if (value === undefined)
-    throw new CodedError('BAD_REQUEST', `"${text}" is not a duration`, { hint: 'write a number with ms, s, m, h or d, as in 15s' });
-  return value;
 }
 
 /** Bytes, or undefined when the text is no size. */

@@ -1,5 +1,4 @@
 /** Source tree → configuration: finds out what each file is, loads all of them and reports everything found (config.md §1). */
-import type { Json } from '../base/json.ts';
 import type { Problem } from '../base/problem.ts';
 import { isEntryFile, loadCommon, loadEntries, loadEnvironments, loadRoles, loadWaivers } from './load-inventory.ts';
 import { loadModule } from './load-module.ts';
@@ -17,7 +16,6 @@ import {
   type SourceTree,
   TREE_LIMITS,
 } from './source.ts';
-import type { Located } from './values.ts';
 
 export interface LoadedTree {
   readonly config: ConfigSnapshot;
@@ -192,5 +190,3 @@ export function loadTree(tree: SourceTree): LoadedTree {
 export function varsFile(config: ConfigSnapshot, path: string): Vars | undefined {
   return config.varFiles.get(path.startsWith('vars/') ? path : `vars/${path}`);
 }
-
-export type VarValue = Located<Json>;

@@ -10,9 +10,6 @@ export interface ManifestFile {
   readonly sha256: string;
 }
 
-/** Signatures over a manifest carry this domain and a zero byte in front. */
-export const RELEASE_DOMAIN = 'vigo-release-v1';
-
 const fileSchema = z.object({
   path: z.string().min(1).max(1024),
   mode: z.enum(['0644', '0755']),

@@ -96,10 +96,6 @@ export function entryFor(config: ConfigSnapshot, hostname: string): Entry | unde
   return ordinal === undefined ? undefined : config.entries[ordinal];
 }
 
-export function entryById(config: ConfigSnapshot, id: string): Entry | undefined {
-  return config.entries.find((entry) => entry.id === id);
-}
-
 /** The pattern of the entry that matches the host. */
 export function matchingPattern(entry: Entry, hostname: string): string | undefined {
   return entry.patterns.find(({ value }) => patternProblem(value) === undefined && compileGlob(value).matches(hostname))?.value;

@@ -47,15 +47,6 @@ export async function validateCompiled(
   return withoutRepeats(problems).toSorted(inReadingOrder);
 }
 
-/** As {@link validateCompiled}, compiling first. */
-export async function validateConfig(config: ConfigSnapshot, context: RuleContext = {}): Promise<readonly Problem[]> {
-  return validateCompiled(
-    config,
-    config.entries.map((entry) => compileEntry(config, entry)),
-    context,
-  );
-}
-
 /** Everything there is to say about a tree. */
 export async function validateTree(tree: SourceTree, context: RuleContext = {}): Promise<ValidatedTree> {
   const { config, problems } = loadTree(tree);

@@ -5,8 +5,6 @@ import { WHEN_BUILTINS } from './builtins/index.ts';
 import type { WhenFacts } from './facts.ts';
 import { complainAbout, parseBool } from './parse.ts';
 
-export type { LocalTime, WhenFacts, WhenProbe } from './facts.ts';
-
 function textOf(arg: WhenArg, facts: WhenFacts): string {
   if (arg.kind === 'number') return String(arg.value);
   return arg.parts.map((part) => (typeof part === 'string' ? part : facts.render(part.action))).join('');

@@ -33,7 +33,3 @@ const ROLES: ReadonlyMap<string, ReadonlySet<Permission>> = new Map<string, Read
 export function permissionsOf(role: string): ReadonlySet<Permission> {
   return ROLES.get(role === 'compliance' ? 'auditor' : role) ?? new Set();
 }
-
-export function isRole(role: string): boolean {
-  return role === 'compliance' || ROLES.has(role);
-}

@@ -119,7 +119,17 @@ export class Enrollment {
       labels: token?.row.labels ?? {},
       reason: status.reason,
     };
-    await this.#commit(envoy, token?.row, proven ? existing?.id : undefined, now);
+    try {
+      await this.#commit(envoy, token?.row, proven ? existing?.id : undefined, now);
+    } catch (thrown) {
+      // somebody was faster with the same token: told and recorded like anybody who comes later
+      const row =
+        thrown instanceof CodedError && thrown.code === 'TOKEN_ALREADY_SPENT' && token !== undefined
+          ? await this.#parts.store.tokens.byId(token.row.id)
+          : undefined;
+      if (row?.spent === undefined) throw thrown;
+      return this.#spentAgain(row, identityKey, request, address, now);
+    }
     if (status.status === 'pending') return { status: 'pending', enrollmentId: envoyId };
     const reply = this.#reply(envoyId, 1, certificate);
     this.#remember(`${token?.row.id ?? ''}/${fingerprint(identityKey)}`, reply, now);

@@ -8,19 +8,32 @@ interface Waiting {
   readonly reject: (error: Error) => void;
 }
 
+/** Whole validation (config.md §21); no tree may hold the thread longer. */
+const DEADLINE_MS = 5 * 60_000;
+
 export class ConfigThread {
   #worker: Worker | undefined;
   readonly #waiting = new Map<number, Waiting>();
   #nextId = 1;
+  readonly #deadlineMs: number;
+
+  constructor(deadlineMs: number = DEADLINE_MS) {
+    this.#deadlineMs = deadlineMs;
+  }
 
   ask<N extends OperationName>(name: N, ask: Operations[N]['ask']): Promise<Operations[N]['answer']> {
     const id = this.#nextId++;
     const worker = this.#started();
-    return new Promise((resolve, reject) => {
+    const deadline = setTimeout(() => {
+      this.#broken(worker, new CodedError('VALIDATION_FAILED', `"${name}" took longer than ${this.#deadlineMs / 1_000} s and was ended`));
+      void worker.terminate();
+    }, this.#deadlineMs);
+    deadline.unref();
+    return new Promise<Operations[N]['answer']>((resolve, reject) => {
       this.#waiting.set(id, { resolve, reject });
       const request: Request = { id, name, ask };
       worker.postMessage(request);
-    });
+    }).finally(() => clearTimeout(deadline));
   }
 
   #started(): Worker {

@@ -39,7 +39,9 @@ export class Publisher {
   readonly #loader: ReleaseLoader;
   #live: LiveRelease | undefined;
   #lastError: string | undefined;
+  /** who publishes now */
   #holder: string | undefined;
+  #running: Promise<void> | undefined;
 
   constructor(parts: PublisherParts) {
     this.#parts = parts;
@@ -89,12 +91,18 @@ export class Publisher {
   async #alone<T>(holder: string, work: () => Promise<T>): Promise<T> {
     if (this.#holder !== undefined) throw new CodedError('PUBLISH_BUSY', `another publish is running, started by ${this.#holder}`);
     this.#holder = holder;
+    let done: () => void = () => undefined;
+    this.#running = new Promise((resolve) => {
+      done = resolve;
+    });
     try {
       return await work();
     } catch (thrown) {
       throw diskError(thrown);
     } finally {
       this.#holder = undefined;
+      this.#running = undefined;
+      done();
     }
   }
 
@@ -145,14 +153,14 @@ export class Publisher {
   }
 
   publish(request: PublishRequest): Promise<PublishOutcome> {
-    return this.#alone(request.author, () =>
-      this.#withStage(async (proposal) => {
-        await this.#parts.gates?.freeze?.('publish');
+    return this.#alone(request.author, async () => {
+      if (request.dryRun !== true) await this.#parts.gates?.freeze?.('publish');
+      return this.#withStage(async (proposal) => {
         if (request.root !== undefined && !proposal.root.startsWith(request.root))
           throw new CodedError('STAGE_CHANGED', `the stage has the root ${proposal.root.slice(0, 12)}, not ${request.root.slice(0, 12)}`);
         return this.#propose(proposal, request);
-      }),
-    );
+      });
+    });
   }
 
   /** Publishes the tree of an earlier release again, by default of the one before live, under a new number. */
@@ -335,17 +343,18 @@ export class Publisher {
 
   /**
    * Versions of secrets may have changed: entries whose references did get a new epoch and body under the same release.
-   * Answers the entries that changed.
+   * Waits for a running publish. Answers the entries that changed.
    */
   async refreshSecrets(): Promise<readonly string[]> {
-    const live = this.#live;
-    if (live === undefined) return [];
+    while (this.#running !== undefined) await this.#running;
     return this.#alone('the secrets poll', async () => {
-      const tree = await this.#loader.compile({ directory: join(live.stored.path, 'tree'), manifest: live.stored.manifest });
-      const epochs = await this.#loader.epochs(tree.entries, false);
-      const changed = tree.entries.filter(({ id }) => (epochs[id] ?? 0) !== live.entries.get(id)?.secretsEpoch).map(({ id }) => id);
+      const live = this.#live;
+      if (live === undefined) return [];
+      const entries = [...live.entries.values()].map(({ entry, secretRefs }) => ({ id: entry, secretRefs }));
+      const epochs = await this.#loader.epochs(entries, false);
+      const changed = entries.map(({ id }) => id).filter((id) => (epochs[id] ?? 0) !== live.entries.get(id)?.secretsEpoch);
       if (changed.length === 0) return changed;
-      const release = await this.#loader.finish(live.stored, tree, false);
+      const release = await this.#loader.load(live.stored, false);
       await this.#parts.onRelease(release);
       this.#live = release;
       this.#parts.event?.('secret.rotated', { entries: changed.length });

@@ -31,7 +31,10 @@ export class ReleaseLoader {
   }
 
   /** One number per distinct (references, versions) of an entry, persisted and growing (config.md §9.3); 0 without references. */
-  async epochs(entries: readonly CompiledSummary[], requireAll: boolean): Promise<Readonly<Record<string, number>>> {
+  async epochs(
+    entries: readonly Pick<CompiledSummary, 'id' | 'secretRefs'>[],
+    requireAll: boolean,
+  ): Promise<Readonly<Record<string, number>>> {
     const { secrets, counters } = this.#parts;
     const refs = [...new Set(entries.flatMap(({ secretRefs }) => secretRefs))];
     if (refs.length === 0) return {};

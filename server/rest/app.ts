@@ -41,6 +41,9 @@ const SHARED_HEADERS: Readonly<Record<string, string>> = {
   'strict-transport-security': 'max-age=31536000',
 };
 
+/** Open streams are held against the present permissions this often (server.md §6.2). */
+const RECHECK_MS = 5_000;
+
 function fastifyPath(path: string): string {
   return path.replace(/\{(\w+)\}/g, ':$1');
 }
@@ -181,9 +184,16 @@ class RestApp {
     if (permission === 'public') return { ...NOBODY, address };
     if (permission === 'metrics' && this.#mayReadMetrics(address)) return { ...NOBODY, address };
     if (permission === 'agent') return authenticateAgent(request.raw, contract.method, address, this.#parts);
-    const principal = await authenticate(request.raw, address, { apiTokens: this.#parts.apiTokens, local: this.local });
+    const principal = await this.#permit(contract, request, address);
     if (principal.tokenId !== undefined) this.#perToken.take(principal.tokenId);
-    if (permission !== 'signed-in') requirePermission(principal, permission === 'metrics' ? 'metrics.read' : permission);
+    return principal;
+  }
+
+  /** Who it is now, with the permission of the route. */
+  async #permit({ permission }: RouteContract, request: FastifyRequest, address: string): Promise<Principal> {
+    const principal = await authenticate(request.raw, address, { apiTokens: this.#parts.apiTokens, local: this.local });
+    if (permission === 'metrics') requirePermission(principal, 'metrics.read');
+    else if (permission !== 'signed-in' && permission !== 'public' && permission !== 'agent') requirePermission(principal, permission);
     return principal;
   }
 
@@ -239,7 +249,7 @@ class RestApp {
     if (contract.needsMatch) await this.#requireMatch(handler, input, request);
     const answer = await this.#once(contract, input, request, async () => ({ body: await this.#answer(handler, input), status }));
     if (answer.replayed) void reply.header('idempotency-replayed', 'true');
-    if (isAsyncIterable(answer.body)) return this.#stream(answer.body, principal, reply, requestId, gone.signal);
+    if (isAsyncIterable(answer.body)) return this.#stream(answer.body, contract, request, reply, gone);
     void reply.code(answer.replayed ? answer.status : status);
     if (contract.form === 'text') {
       if (reply.getHeader('content-type') === undefined) void reply.type('text/plain; charset=utf-8');
@@ -297,18 +307,28 @@ class RestApp {
 
   async #stream(
     source: AsyncIterable<unknown>,
-    principal: Principal,
+    contract: RouteContract,
+    request: FastifyRequest,
     reply: FastifyReply,
-    requestId: string,
-    gone: AbortSignal,
+    gone: AbortController,
   ): Promise<FastifyReply> {
+    const { principal } = request as unknown as { principal: Principal };
+    const { requestId, address } = this.#identified.get(request)!;
     const leave = this.#streams.enter(principal.tokenId ?? principal.id);
     reply.hijack();
+    // a token that was revoked, or a role that was taken, ends what is open too
+    const recheck = setInterval(() => {
+      this.#permit(contract, request, address).catch(() => {
+        gone.abort();
+        reply.raw.destroy();
+      });
+    }, RECHECK_MS);
     try {
       await writeEvents(reply.raw, { ...SHARED_HEADERS, 'x-request-id': requestId }, source);
     } finally {
+      clearInterval(recheck);
       leave();
-      if (!gone.aborted) reply.raw.end();
+      if (!gone.signal.aborted) reply.raw.end();
     }
     return reply;
   }

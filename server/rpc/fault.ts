@@ -1,6 +1,6 @@
 /** Errors at the gRPC edge: code → status and the `vigo-error-bin` trailer. The only user of gRPC statuses. */
 import { Metadata, type ServiceError, status } from '@grpc/grpc-js';
-import { CodedError, ERROR_CODES, GRPC_STATUS, isErrorCode, messageOf } from '../../core/base/errors.ts';
+import { CodedError, ERROR_CODES, GRPC_STATUS, isErrorCode } from '../../core/base/errors.ts';
 import { codecs, ERROR_TRAILER } from '../../proto/load.ts';
 import type { WireFault } from './messages.ts';
 
@@ -44,11 +44,7 @@ export function toServiceError(thrown: unknown, now: number): Partial<ServiceErr
   return { code: (GRPC_STATUS[row.grpc] ?? status.INTERNAL) as status, details: fault.code, metadata };
 }
 
-/** For the log of the thread that met it. */
+/** A bug rather than an answer: the thread that met it logs it. */
 export function isUnexpected(thrown: unknown): boolean {
   return !(thrown instanceof CodedError) || thrown.code === 'INTERNAL';
-}
-
-export function describe(thrown: unknown): string {
-  return messageOf(thrown);
 }

@@ -1,5 +1,4 @@
 /** Starts and stops the accepting threads, hands them releases, and takes what they pass on. */
-import { cpus } from 'node:os';
 import { Worker } from 'node:worker_threads';
 import { CodedError } from '../../core/base/errors.ts';
 import type { FleetIndex } from '../fleet/fleet-index.ts';
@@ -14,10 +13,6 @@ export interface RpcHandlers {
   notice(notice: Notice): void;
   /** a thread died: the process cannot go on honestly */
   crashed(error: Error): void;
-}
-
-export function threadCount(wanted: number): number {
-  return wanted > 0 ? Math.min(16, wanted) : Math.min(16, Math.max(1, cpus().length - 1));
 }
 
 interface Thread {

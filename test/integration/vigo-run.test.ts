@@ -2,7 +2,7 @@
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { afterAll, beforeAll, expect, jest, test } from '@jest/globals';
 import { agentGlobals } from '../../agent/commands/globals.ts';
 import { COMMANDS } from '../../agent/commands/index.ts';
 import { agentPaths, enrollKeys } from '../../agent/enroll/identity.ts';
@@ -21,6 +21,9 @@ import { initSite } from '../../server/init.ts';
 import { type RunningServer, startServer } from '../../server/server.ts';
 import { readSettings } from '../../server/settings.ts';
 import { policyFrom } from '../harness/policy.ts';
+
+// real processes: patience for a busy machine
+jest.setTimeout(60_000);
 
 const HOSTNAME = 'web1.example.com';
 const dir = mkdtempSync(join(tmpdir(), 'vigo-run-'));
