@@ -179,10 +179,10 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       },
       crashed: options.fatal,
     });
+    stops.push(() => rpc.stop());
     const rpcPort = await step(log, clock, 'rpc listener', () =>
       rpc.start(workerSetup(settings, identity, fleet, startedAt), settings.server.threads),
     );
-    stops.push(() => rpc.stop());
     const advertise = advertised(settings, rpcPort);
     const { checkin } = settings;
     const authority = {
