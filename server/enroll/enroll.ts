@@ -119,11 +119,14 @@ export class Enrollment {
       labels: token?.row.labels ?? {},
       reason: status.reason,
     };
-try {
+    try {
       await this.#commit(envoy, token?.row, proven ? existing?.id : undefined, now);
     } catch (thrown) {
       // somebody was faster with the same token: told and recorded like anybody who comes later
-      const row = thrown instanceof CodedError && thrown.code === 'TOKEN_ALREADY_SPENT' && token !== undefined ? await this.#parts.store.tokens.byId(token.row.id) : undefined;
+      const row =
+        thrown instanceof CodedError && thrown.code === 'TOKEN_ALREADY_SPENT' && token !== undefined
+          ? await this.#parts.store.tokens.byId(token.row.id)
+          : undefined;
       if (row?.spent === undefined) throw thrown;
       return this.#spentAgain(row, identityKey, request, address, now);
     }
