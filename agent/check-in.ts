@@ -4,7 +4,7 @@ import { BODY_SCHEMA } from '../core/policy/body.ts';
 import { sha256Hex } from '../core/policy/bundle.ts';
 import { deltaOf, type Traits, traitsHash } from '../core/traits/delta.ts';
 import type { CheckIn, CheckInReply, ServerLink } from './link/server-link.ts';
-import { type IntakeParts, isStale, takeReply } from './policy-intake.ts';
+import { type HeaderAge, type IntakeParts, isOlderThan, isStale, takeReply } from './policy-intake.ts';
 import type { StateStore } from './state/state-store.ts';
 
 export interface CheckInParts extends IntakeParts {
@@ -14,18 +14,26 @@ export interface CheckInParts extends IntakeParts {
   headerAgeMs(): number;
 }
 
+interface AgeParts {
+  readonly state: StateStore;
+  readonly clock: Clock;
+  readonly headerAgeMs: () => number;
+}
+
+function ageOf({ state, clock, headerAgeMs }: AgeParts): HeaderAge {
+  return { now: clock.now(), offsetMs: state.facts.get('clockSkewMs') ?? 0, monotonicMs: headerAgeMs() };
+}
+
 /** True when the held header is past its life. */
-export function heldIsStale(parts: Pick<CheckInParts, 'state' | 'clock' | 'headerAgeMs'>): boolean {
+export function heldIsStale(parts: AgeParts): boolean {
   const held = parts.state.policy.held();
-  return held !== undefined && isStale(held, parts.clock.now(), parts.headerAgeMs());
+  return held !== undefined && isStale(held, ageOf(parts));
 }
 
 /** Less than a third of the header's life is left. */
-function wantsRenewal(state: StateStore, clock: Clock): boolean {
-  const header = state.policy.held()?.header;
-  if (header === undefined || header.expires_at === null) return false;
-  const issued = Date.parse(header.issued_at);
-  return clock.now() > issued + ((Date.parse(header.expires_at) - issued) * 2) / 3;
+function wantsRenewal(parts: AgeParts): boolean {
+  const held = parts.state.policy.held();
+  return held !== undefined && isOlderThan(2 / 3, held, ageOf(parts));
 }
 
 function flagsOf(parts: CheckInParts): string[] {
@@ -39,7 +47,7 @@ function flagsOf(parts: CheckInParts): string[] {
 }
 
 function messageOf(parts: CheckInParts, traits: Traits, base: Traits | undefined): CheckIn {
-  const { state, clock } = parts;
+  const { state } = parts;
   const held = state.policy.held();
   return {
     release: held?.header.release ?? 0,
@@ -55,7 +63,7 @@ function messageOf(parts: CheckInParts, traits: Traits, base: Traits | undefined
     mode: parts.dryRun ? 'dry_run' : 'enforce',
     flags: flagsOf(parts),
     authorityHash: sha256Hex(state.facts.get('authority') ?? ''),
-    renew: wantsRenewal(state, clock),
+    renew: wantsRenewal(parts),
     bundleRejected: state.facts.get('bundleRejected') ?? '',
   };
 }

@@ -23,6 +23,10 @@ export function certificateIsDue(identity: AgentIdentity, now: number): boolean 
   return isDueForRenewal(validityOf(identity.tls.certificateChain), now);
 }
 
+export function certificateHasEnded(identity: AgentIdentity, now: number): boolean {
+  return now > validityOf(identity.tls.certificateChain).notAfter;
+}
+
 /** Writes the new certificate and keys; the caller opens the identity again. @throws CodedError UNREACHABLE, REVOKED, … */
 export async function renewCertificate(parts: {
   readonly identity: AgentIdentity;
