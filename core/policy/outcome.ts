@@ -26,19 +26,25 @@ export type Outcome = z.output<typeof outcomeSchema>;
 export const RUN_MODES = ['enforce', 'observe', 'dry_run', 'undo'] as const;
 export const PARTIALS = ['filtered', 'preempted', 'aborted', 'timeout'] as const;
 
+/** Within what a calendar can show: lists of runs are shown to others, and one of them must not end the list. */
+const instant = z.number().min(0).max(253_402_300_799_999);
+
 export const runReportSchema = z.object({
-  run_id: z.string(),
-  body_hash: z.string(),
+  run_id: z.string().max(64),
+  body_hash: z.string().max(64),
   /** of the body that was enforced: another one resets the streak */
-  policy_hash: z.string().optional(),
+  policy_hash: z
+    .string()
+    .regex(/^([0-9a-f]{64})?$/)
+    .optional(),
   secrets_epoch: z.number().int().nonnegative().optional(),
   release: z.number().int().nonnegative(),
   owner_epoch: z.number().int().nonnegative(),
   epoch: z.number().int().nonnegative(),
   seq: z.number().int().nonnegative(),
   /** milliseconds since 1970, on the agent's clock */
-  started_at: z.number(),
-  ended_at: z.number(),
+  started_at: instant,
+  ended_at: instant,
   mode: z.enum(RUN_MODES),
   partial: z.enum(PARTIALS).optional(),
   flags: z.array(z.enum(['stale_bundle', 'no_policy', 'incomplete', 'clock_skew', 'truncated', 'held', 'vars_errors'])),

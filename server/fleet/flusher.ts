@@ -1,7 +1,7 @@
 /** Write-behind: dirty envoys and trait deltas go to the store in batches; the sequence high-water mark runs ahead of what was issued. */
 import type { Clock } from '../../core/base/clock.ts';
 import { messageOf } from '../../core/base/errors.ts';
-import { isPlainObject, type JsonObject } from '../../core/base/json.ts';
+import { isPlainObject, type JsonObject, parseForeignJson } from '../../core/base/json.ts';
 import type { Logger } from '../../core/base/log.ts';
 import type { Store, TraitsChange } from '../store/store.ts';
 import type { FleetIndex } from './fleet-index.ts';
@@ -122,7 +122,7 @@ export class Flusher {
 
 function parseSet(bytes: Uint8Array): JsonObject {
   try {
-    const value: unknown = JSON.parse(Buffer.from(bytes).toString('utf8'));
+    const value = parseForeignJson(Buffer.from(bytes).toString('utf8'));
     return isPlainObject(value) ? (value as JsonObject) : {};
   } catch {
     // the agent signed something that is no JSON object: nothing is merged, its hash will not fit and a full set is asked for
