@@ -1,5 +1,7 @@
 /** One check-in: says what is held, sends the traits that changed, takes the answer. */
 import type { Clock } from '../core/base/clock.ts';
+import { canonicalBytes } from '../core/base/json.ts';
+import type { Logger } from '../core/base/log.ts';
 import { BODY_SCHEMA } from '../core/policy/body.ts';
 import { sha256Hex } from '../core/policy/bundle.ts';
 import { deltaOf, type Traits, traitsHash } from '../core/traits/delta.ts';
@@ -68,9 +70,27 @@ function messageOf(parts: CheckInParts, traits: Traits, base: Traits | undefined
   };
 }
 
+/** Servers refuse a larger set; a machine with too much to tell leaves out its largest parts rather than its check-in. */
+const MAX_TRAITS_BYTES = 1024 * 1024;
+
+function fitting(traits: Traits, log: Logger): Traits {
+  const sizes = Object.entries(traits).map(([name, value]) => ({ name, bytes: canonicalBytes(value).length + name.length + 4 }));
+  sizes.sort((a, b) => a.bytes - b.bytes);
+  let left = sizes.reduce((sum, { bytes }) => sum + bytes, 2);
+  const omitted = new Set<string>();
+  while (left > MAX_TRAITS_BYTES) {
+    const { name, bytes } = sizes.pop()!;
+    left -= bytes;
+    omitted.add(name);
+    log.warn('a trait is too large to be sent', { collector: name, bytes });
+  }
+  return omitted.size === 0 ? traits : Object.fromEntries(Object.entries(traits).filter(([name]) => !omitted.has(name)));
+}
+
 /** @throws CodedError what the link throws; BUNDLE_REJECTED leaves the held policy as it was */
-export async function checkIn(parts: CheckInParts, traits: Traits, signal: AbortSignal): Promise<CheckInReply> {
+export async function checkIn(parts: CheckInParts, collected: Traits, signal: AbortSignal): Promise<CheckInReply> {
   const { state, link, clock } = parts;
+  const traits = fitting(collected, parts.log);
   let base = state.traits.last()?.traits;
   for (;;) {
     const reply = await link.checkIn(messageOf(parts, traits, base), signal);

@@ -72,7 +72,7 @@ export class ResultSender {
   /** Sends what waits, oldest first. @throws CodedError what the link throws: the rest stays queued */
   async drain(link: ServerLink, signal: AbortSignal): Promise<void> {
     for (const run of this.#unkept) {
-      await this.keep(run);
+      if (!(await this.#queued(run, link))) await link.report([run], undefined, signal);
       this.#unkept = this.#unkept.slice(1);
     }
     for (;;) {

@@ -48,6 +48,13 @@ export function summarize(fleet: FleetIndex, now: number): FleetSummary {
   return { ...sums, states, releases, convergence: judged === 0 ? null : (states['converged'] ?? 0) / judged };
 }
 
+/** Names of server.md §12.3. */
+function eventOf({ event, text }: Extract<Notice, { kind: 'event' }>): string {
+  if (event === 'regressed') return 'envoy.state_regressed';
+  if (event === 'rejected') return 'envoy.bundle_rejected';
+  return text.split(',').includes('equivocation') ? 'envoy.equivocation' : 'envoy.flagged';
+}
+
 export interface FleetObserver {
   notice(notice: Notice): void;
   stop(): void;
@@ -104,7 +111,7 @@ export function observeFleet(parts: {
   return {
     notice(notice) {
       if (notice.kind === 'event') {
-        log.warn('an envoy reports trouble', { event: notice.event, envoy_id: fleet.view(notice.slot).id, detail: notice.text });
+        log.warn('an envoy reports trouble', { event: eventOf(notice), envoy_id: fleet.view(notice.slot).id, detail: notice.text });
         return;
       }
       for (const [status, count] of Object.entries(notice.checkIns)) if (count > 0) metrics.count('vigo_checkins_total', count, { status });
