@@ -68,12 +68,14 @@ function unreachable(connection: Connection, cause: unknown): CodedError {
   const where = connection.target.kind === 'socket' ? connection.target.path : connection.target.url.origin;
   const { code } = cause as NodeJS.ErrnoException;
   const isTrust = /CERT|SELF_SIGNED|UNABLE_TO|ALTNAME/.test(code ?? '');
-  return new CodedError('UNREACHABLE', `no connection to ${where}: ${(cause as Error).message}`, {
-    cause,
-    hint: isTrust
-      ? 'the certificate does not fit: give the root CA of the fleet with --ca-file'
-      : 'is the server running, and is --server right?',
-  });
+  const { missedSocket } = connection;
+  // whoever named a data directory, or stands on the server host, meant the socket and not whatever listens on 8443
+  const local =
+    missedSocket === undefined ? '' : `; ${missedSocket} cannot be opened: its server is not running or belongs to another user`;
+  const hint = isTrust
+    ? 'the certificate does not fit: give the root CA of the fleet with --ca-file'
+    : 'is the server running, and is --server right?';
+  return new CodedError('UNREACHABLE', `no connection to ${where}: ${(cause as Error).message}`, { cause, hint: `${hint}${local}` });
 }
 
 async function readAll(reply: IncomingMessage): Promise<string> {

@@ -37,6 +37,8 @@ export interface Connection {
   /** undefined on the local socket, which needs none */
   readonly token: string | undefined;
   readonly tokenFile: string;
+  /** the local socket that was looked for first and could not be opened */
+  readonly missedSocket?: string | undefined;
   readonly timeoutMs: number;
 }
 
@@ -120,7 +122,9 @@ export function connectionOf(flags: ConnectionFlags, env: Env): Connection {
   const paths = cliPaths(env);
   const block = readBlock(paths.settings, flags.profile);
   const dataDir = flags.dataDir ?? env['VIGO_DATA_DIR'] ?? '/srv/vigo';
-  const target = targetOf(flags.server ?? env['VIGO_SERVER'] ?? block.server, join(dataDir, 'run', 'admin.sock'));
+  const server = flags.server ?? env['VIGO_SERVER'] ?? block.server;
+  const socket = join(dataDir, 'run', 'admin.sock');
+  const target = targetOf(server, socket);
   const tokenFile = flags.tokenFile ?? env['VIGO_TOKEN_FILE'] ?? block.token_file ?? paths.token;
   const named = flags.caFile ?? env['VIGO_CA_FILE'] ?? block.ca_file;
   const ca = named === undefined ? (readOptional(paths.ca) ?? readReadable(join(dataDir, 'tls', 'ca-bundle.pem'))) : readOptional(named);
@@ -130,6 +134,7 @@ export function connectionOf(flags: ConnectionFlags, env: Env): Connection {
     ca,
     token: target.kind === 'socket' ? undefined : readTokenFile(tokenFile),
     tokenFile,
+    missedSocket: server === undefined && target.kind === 'https' ? socket : undefined,
     timeoutMs: flags.timeout ?? 60_000,
   };
 }

@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { createApiClient } from '../../cli/api-client.ts';
 import { connectionOf } from '../../cli/settings.ts';
 import { streamRuns } from '../../core/api/runs.ts';
+import { getVersion } from '../../core/api/server.ts';
 import { newId } from '../../core/base/ids.ts';
 import { traitsHash } from '../../core/traits/delta.ts';
 import { eventually } from '../harness/eventually.ts';
@@ -107,6 +108,18 @@ test('a stream ends when its token is revoked', async () => {
   await expect(watching).rejects.toMatchObject({ code: expect.stringMatching(/UNREACHABLE|UNAUTHENTICATED/) });
   client.close();
 }, 15_000);
+
+test('a data directory without its socket is named when nothing else answers', async () => {
+  const connection = connectionOf({ dataDir: join(folder, 'nowhere') }, { HOME: home });
+  const closed = { ...connection, target: { kind: 'https' as const, url: new URL('https://127.0.0.1:1') } };
+  const client = createApiClient(closed, { signal: new AbortController().signal });
+  await expect(client.call(getVersion)).rejects.toMatchObject({
+    code: 'UNREACHABLE',
+    hint: expect.stringContaining(join(folder, 'nowhere', 'run', 'admin.sock')),
+  });
+  client.close();
+  expect(connectionOf({ dataDir: join(folder, 'nowhere'), server: 'https://a:1' }, { HOME: home }).missedSocket).toBeUndefined();
+});
 
 describe('configuration before the first release', () => {
   test('the stage is validated by the server, and the same tree without one', async () => {
