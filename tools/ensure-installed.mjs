@@ -28,3 +28,12 @@ if (installed !== wanted) {
   }
   writeFileSync(stampFile, wanted);
 }
+
+const node = spawnSync(`${root}node_modules/.bin/node`, ['--version'], { encoding: 'utf8' });
+if (node.status !== 0) {
+  process.stderr.write(
+    `vigo: the project's Node does not start on this machine: ${(node.stderr || node.error?.message || 'no reason given').trim().split('\n')[0]}\n`,
+  );
+  if (/libatomic/.test(node.stderr ?? '')) process.stderr.write('vigo: on Debian and Ubuntu: apt-get install libatomic1\n');
+  process.exit(1);
+}

@@ -57,6 +57,7 @@ export function isDuplicate(thrown: unknown): boolean {
 
 /** Name of the refusing key, or the columns SQLite names in its message. */
 export function duplicateOf(thrown: unknown): string {
-  const constraint = (thrown as { constraint?: unknown }).constraint;
-  return typeof constraint === 'string' ? constraint : thrown instanceof Error ? thrown.message : '';
+  // no instanceof: an add-on's errors may come from another realm than ours
+  const { constraint, message } = thrown as { constraint?: unknown; message?: unknown };
+  return typeof constraint === 'string' ? constraint : typeof message === 'string' ? message : '';
 }

@@ -72,7 +72,12 @@ export function start(name: string, program: 'vigosrv' | 'vigo', args: readonly 
   const entry = { name, child };
   children.push(entry);
   child.once('exit', (code, signal) => {
-    if (children.includes(entry)) died(`${name} ended (${signal ?? `exit code ${code}`}); its log: .vigo/demo/logs/${name}.log`);
+    if (children.includes(entry))
+      died(
+        code === 4
+          ? 'another demo of this checkout is running'
+          : `${name} ended (${signal ?? `exit code ${code}`}); its log: .vigo/demo/logs/${name}.log`,
+      );
   });
 }
 
