@@ -85,6 +85,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     const identityOptions = () => ({ names: certificateNames(settings), certDays: settings.server.tls.server_cert_days, now: clock.now() });
     const identity = await step(log, clock, 'keys', () => openIdentity(paths, identityOptions()));
     const metrics = createMetrics();
+    metrics.set('vigo_build_info', 1, { version, commit: 'unknown', role: settings.spanner.role });
     const store = withMetrics(
       await step(log, clock, 'database', () => openDatabase(databaseOptions(settings, options.dataDir), clock.now())),
       metrics,
@@ -172,7 +173,11 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     });
     stops.push(() => observed.stop());
     const rpc = new RpcThreads(fleet, {
-      call,
+      call: async (forwarded) => {
+        const reply = await call(forwarded);
+        metrics.count('vigo_requests_total', 1, { service: 'agent', method: forwarded.method, code: 'OK' });
+        return reply;
+      },
       notice: (notice) => {
         if (notice.kind === 'traits') flusher.addTraits(notice.slot, notice);
         else if (notice.kind === 'refused') refused.add(notice);
@@ -180,10 +185,10 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       },
       crashed: options.fatal,
     });
+    stops.push(() => rpc.stop());
     const rpcPort = await step(log, clock, 'rpc listener', () =>
       rpc.start(workerSetup(settings, identity, fleet, startedAt), settings.server.threads),
     );
-    stops.push(() => rpc.stop());
     const advertise = advertised(settings, rpcPort);
     const { checkin } = settings;
     const authority = {

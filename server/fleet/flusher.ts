@@ -1,7 +1,7 @@
 /** Write-behind: dirty envoys and trait deltas go to the store in batches; the sequence high-water mark runs ahead of what was issued. */
 import type { Clock } from '../../core/base/clock.ts';
 import { messageOf } from '../../core/base/errors.ts';
-import { isPlainObject, type JsonObject } from '../../core/base/json.ts';
+import { isPlainObject, type JsonObject, parseForeignJson } from '../../core/base/json.ts';
 import type { Logger } from '../../core/base/log.ts';
 import type { Store, TraitsChange } from '../store/store.ts';
 import type { FleetIndex } from './fleet-index.ts';
@@ -132,7 +132,7 @@ const COLLECTOR = /^[^\p{Cc}\p{Cs}]{1,200}$/u;
 
 function parseSet(bytes: Uint8Array): JsonObject {
   try {
-    const value: unknown = JSON.parse(Buffer.from(bytes).toString('utf8'));
+    const value = parseForeignJson(Buffer.from(bytes).toString('utf8'));
     if (!isPlainObject(value)) return {};
     return Object.fromEntries(Object.entries(value).filter(([name]) => COLLECTOR.test(name))) as JsonObject;
   } catch {

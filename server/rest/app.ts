@@ -152,6 +152,8 @@ class RestApp {
         method: request.method,
         url: request.url.slice(0, 200),
       });
+    if (error.code === 'RATE_LIMITED')
+      this.#parts.metrics.count('vigo_rate_limited_total', 1, { bucket: request.url.endsWith('/enroll') ? 'enroll' : 'other' });
     const problem = problemOf(error, { path: request.url.split('?')[0] ?? '', requestId });
     void reply.code(problem.status).headers(problem.headers).send(JSON.stringify(problem.body));
   }

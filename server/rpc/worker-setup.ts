@@ -20,6 +20,7 @@ export function workerSetup(settings: Settings, identity: ServerIdentity, fleet:
       jitterPct: checkin.jitter_pct,
       bundleMaxAgeMs: checkin.bundle_max_age,
       inlineLimit: limits.bundle_inline,
+      traitsLimit: limits.traits_size,
       delegation: identity.delegation,
       keyId: identity.keyId,
     },
