@@ -1,0 +1,6 @@
+/** The benchmarks, in the order they run. */
+import type { Bench } from './measure.ts';
+import { checkIn } from './p1-check-in.ts';
+import { memory } from './p4-memory.ts';
+
+export const BENCHES: readonly Bench[] = [checkIn, memory];
