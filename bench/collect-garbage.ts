@@ -1,25 +1,20 @@
 /** Collects the garbage of this thread and of all worker threads, so that memory figures hold no chance. */
-import { Session } from 'node:inspector/promises';
+import { Session } from 'node:inspector';
 
+const LONG_ENOUGH_MS = 1_500;
+const session = new Session();
+const attached: string[] = [];
+let nextId = 1;
+
+/** The inspector answers when it pleases, so the collection is asked for and given time. */
 export async function collectGarbage(): Promise<void> {
-  const session = new Session();
-  session.connect();
-  const attached: string[] = [];
-  session.on('NodeWorker.attachedToWorker', ({ params }) => attached.push(params.sessionId));
-  await session.post('NodeWorker.enable', { waitForDebuggerOnStart: false });
-  for (let round = 0; round < 2; round++) {
-    await session.post('HeapProfiler.collectGarbage');
-    for (const sessionId of attached) {
-      const answered = new Promise<void>((resolve) => {
-        session.once('NodeWorker.receivedMessageFromWorker', () => resolve());
-      });
-      await session.post('NodeWorker.sendMessageToWorker', {
-        sessionId,
-        message: JSON.stringify({ id: round + 1, method: 'HeapProfiler.collectGarbage' }),
-      });
-      await answered;
-    }
+  if (nextId === 1) {
+    session.connect();
+    session.on('NodeWorker.attachedToWorker', ({ params }) => attached.push(params.sessionId));
+    session.post('NodeWorker.enable', { waitForDebuggerOnStart: false });
   }
-  await session.post('NodeWorker.disable');
-  session.disconnect();
+  const message = JSON.stringify({ id: nextId++, method: 'HeapProfiler.collectGarbage' });
+  session.post('HeapProfiler.collectGarbage');
+  for (const sessionId of attached) session.post('NodeWorker.sendMessageToWorker', { sessionId, message });
+  await new Promise((resolve) => setTimeout(resolve, LONG_ENOUGH_MS));
 }

@@ -9,9 +9,7 @@ const BYTES_A_SLOT = 270;
 
 async function settled(server: Child): Promise<Usage> {
   await server.ask('collect');
-  await pause(1_500);
   await server.ask('collect');
-  await pause(500);
   return server.ask<Usage>('usage');
 }
 

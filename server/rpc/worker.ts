@@ -216,6 +216,8 @@ const domains: Readonly<Record<AgentMethod, Domain>> = {
 };
 
 const server = new Server({
+  // bookkeeping of every call that nobody reads
+  'grpc.enable_channelz': 0,
   'grpc.max_receive_message_length': setup.limits.messageBytes,
   'grpc.max_send_message_length': 16 * 1024 * 1024,
   'grpc.max_concurrent_streams': setup.limits.streams,
