@@ -1,10 +1,12 @@
 /** One check-in: says what is held, sends the traits that changed, takes the answer. */
 import type { Clock } from '../core/base/clock.ts';
+import { canonicalBytes } from '../core/base/json.ts';
+import type { Logger } from '../core/base/log.ts';
 import { BODY_SCHEMA } from '../core/policy/body.ts';
 import { sha256Hex } from '../core/policy/bundle.ts';
 import { deltaOf, type Traits, traitsHash } from '../core/traits/delta.ts';
 import type { CheckIn, CheckInReply, ServerLink } from './link/server-link.ts';
-import { type IntakeParts, isStale, takeReply } from './policy-intake.ts';
+import { type HeaderAge, type IntakeParts, isOlderThan, isStale, takeReply } from './policy-intake.ts';
 import type { StateStore } from './state/state-store.ts';
 
 export interface CheckInParts extends IntakeParts {
@@ -14,18 +16,26 @@ export interface CheckInParts extends IntakeParts {
   headerAgeMs(): number;
 }
 
+interface AgeParts {
+  readonly state: StateStore;
+  readonly clock: Clock;
+  readonly headerAgeMs: () => number;
+}
+
+function ageOf({ state, clock, headerAgeMs }: AgeParts): HeaderAge {
+  return { now: clock.now(), offsetMs: state.facts.get('clockSkewMs') ?? 0, monotonicMs: headerAgeMs() };
+}
+
 /** True when the held header is past its life. */
-export function heldIsStale(parts: Pick<CheckInParts, 'state' | 'clock' | 'headerAgeMs'>): boolean {
+export function heldIsStale(parts: AgeParts): boolean {
   const held = parts.state.policy.held();
-  return held !== undefined && isStale(held, parts.clock.now(), parts.headerAgeMs());
+  return held !== undefined && isStale(held, ageOf(parts));
 }
 
 /** Less than a third of the header's life is left. */
-function wantsRenewal(state: StateStore, clock: Clock): boolean {
-  const header = state.policy.held()?.header;
-  if (header === undefined || header.expires_at === null) return false;
-  const issued = Date.parse(header.issued_at);
-  return clock.now() > issued + ((Date.parse(header.expires_at) - issued) * 2) / 3;
+function wantsRenewal(parts: AgeParts): boolean {
+  const held = parts.state.policy.held();
+  return held !== undefined && isOlderThan(2 / 3, held, ageOf(parts));
 }
 
 function flagsOf(parts: CheckInParts): string[] {
@@ -39,7 +49,7 @@ function flagsOf(parts: CheckInParts): string[] {
 }
 
 function messageOf(parts: CheckInParts, traits: Traits, base: Traits | undefined): CheckIn {
-  const { state, clock } = parts;
+  const { state } = parts;
   const held = state.policy.held();
   return {
     release: held?.header.release ?? 0,
@@ -55,14 +65,32 @@ function messageOf(parts: CheckInParts, traits: Traits, base: Traits | undefined
     mode: parts.dryRun ? 'dry_run' : 'enforce',
     flags: flagsOf(parts),
     authorityHash: sha256Hex(state.facts.get('authority') ?? ''),
-    renew: wantsRenewal(state, clock),
+    renew: wantsRenewal(parts),
     bundleRejected: state.facts.get('bundleRejected') ?? '',
   };
 }
 
+/** Servers refuse a larger set; a machine with too much to tell leaves out its largest parts rather than its check-in. */
+const MAX_TRAITS_BYTES = 1024 * 1024;
+
+function fitting(traits: Traits, log: Logger): Traits {
+  const sizes = Object.entries(traits).map(([name, value]) => ({ name, bytes: canonicalBytes(value).length + name.length + 4 }));
+  sizes.sort((a, b) => a.bytes - b.bytes);
+  let left = sizes.reduce((sum, { bytes }) => sum + bytes, 2);
+  const omitted = new Set<string>();
+  while (left > MAX_TRAITS_BYTES) {
+    const { name, bytes } = sizes.pop()!;
+    left -= bytes;
+    omitted.add(name);
+    log.warn('a trait is too large to be sent', { collector: name, bytes });
+  }
+  return omitted.size === 0 ? traits : Object.fromEntries(Object.entries(traits).filter(([name]) => !omitted.has(name)));
+}
+
 /** @throws CodedError what the link throws; BUNDLE_REJECTED leaves the held policy as it was */
-export async function checkIn(parts: CheckInParts, traits: Traits, signal: AbortSignal): Promise<CheckInReply> {
+export async function checkIn(parts: CheckInParts, collected: Traits, signal: AbortSignal): Promise<CheckInReply> {
   const { state, link, clock } = parts;
+  const traits = fitting(collected, parts.log);
   let base = state.traits.last()?.traits;
   for (;;) {
     const reply = await link.checkIn(messageOf(parts, traits, base), signal);

@@ -49,23 +49,42 @@ export function heldAuthority(state: StateStore): Authority | undefined {
   return parsed.success ? parsed.data : undefined;
 }
 
+/** Exactly these bytes as text: what is kept must still have its hash. */
+function utf8(bytes: Uint8Array): string {
+  try {
+    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
+  } catch (cause) {
+    throw new CodedError('BUNDLE_REJECTED', 'body_not_json', { cause });
+  }
+}
+
+function parsedJson(text: string, reason: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    throw new CodedError('BUNDLE_REJECTED', reason, { cause });
+  }
+}
+
+function shaped<T>(schema: z.ZodType<T>, json: unknown, reason: string): T {
+  try {
+    return schema.parse(json);
+  } catch (cause) {
+    // a shape that does not fit, or one so deep that looking at it ends in a RangeError
+    throw new CodedError('BUNDLE_REJECTED', reason, { cause });
+  }
+}
+
 /** A body that is what its header says. @throws CodedError BUNDLE_REJECTED */
 function openBody(header: BundleHeader, bytes: Uint8Array | undefined): NonNullable<HeldPolicy['body']> {
   if (bytes === undefined || bytes.length !== header.body_len) throw new CodedError('BUNDLE_REJECTED', 'body_length');
   if (sha256Hex(bytes) !== header.body_sha256) throw new CodedError('BUNDLE_REJECTED', 'body_hash');
-  let json: unknown;
-  try {
-    json = JSON.parse(Buffer.from(bytes).toString('utf8'));
-  } catch (cause) {
-    throw new CodedError('BUNDLE_REJECTED', 'body_not_json', { cause });
-  }
-  const parsed = bodySchema.safeParse(json);
-  if (!parsed.success) throw new CodedError('BUNDLE_REJECTED', 'body_schema', { cause: parsed.error });
-  const body = parsed.data;
+  const text = utf8(bytes);
+  const body = shaped(bodySchema, parsedJson(text, 'body_not_json'), 'body_schema');
   if (body.schema !== BODY_SCHEMA || body.release !== header.release) throw new CodedError('BUNDLE_REJECTED', 'body_release');
   if (body.module_count !== body.modules.length) throw new CodedError('BUNDLE_REJECTED', 'module_count');
   if (body.module_count === 0 && !header.explicit_empty) throw new CodedError('BUNDLE_REJECTED', 'empty_without_consent');
-  return { sha256: header.body_sha256, policyHash: header.policy_hash, body };
+  return { sha256: header.body_sha256, policyHash: header.policy_hash, body, text };
 }
 
 /** Takes one answer. @throws CodedError BUNDLE_REJECTED: the held policy stays */
@@ -82,15 +101,14 @@ export async function takeReply(reply: CheckInReply, offsetMs: number, parts: In
     await state.facts.set('provenAt', Math.max(state.facts.get('provenAt') ?? 0, Date.parse(head.issued_at)));
     return;
   }
-  const authority = authoritySchema.safeParse(JSON.parse(reply.authority));
-  if (!authority.success) throw new CodedError('BUNDLE_REJECTED', 'authority_shape', { cause: authority.error });
+  const authority = shaped(authoritySchema, parsedJson(reply.authority, 'authority_shape'), 'authority_shape');
   const accepted = acceptHeader(
     held === undefined ? undefined : { header: held.header, hash: held.headerHash },
     reply.keyId,
     reply.header,
     judge,
   );
-  await trust.learnRevocations(authority.data.revoked);
+  await trust.learnRevocations(authority.revoked);
   if (accepted.status === 'accepted') {
     await state.policy.keep({
       header: accepted.header,
@@ -118,9 +136,27 @@ function nextBody(
   return held.body;
 }
 
-/** Judged by the larger of wall clock and monotonic time since receipt (config.md §13.6). */
-export function isStale(held: HeldPolicy, now: number, monotonicAgeMs: number): boolean {
+/** Age of the held header by three clocks: this machine's since receipt, one that never jumps, and the server's as far as it is known. */
+export interface HeaderAge {
+  /** this machine's clock */
+  readonly now: number;
+  /** what the server's clock is ahead of it, as the server says */
+  readonly offsetMs: number;
+  /** since receipt, within this process */
+  readonly monotonicMs: number;
+}
+
+/**
+ * True past this share of its life, judged by the largest of the three (config.md §13.6). A clock that is a year off does not age a header that came just
+ * now, and a server that lies about the time cannot keep an old one young.
+ */
+export function isOlderThan(share: number, held: HeldPolicy, age: HeaderAge): boolean {
   if (held.header.expires_at === null) return false;
-  const life = Date.parse(held.header.expires_at) - Date.parse(held.header.issued_at);
-  return now > Date.parse(held.header.expires_at) || monotonicAgeMs > life;
+  const issued = Date.parse(held.header.issued_at);
+  const life = Date.parse(held.header.expires_at) - issued;
+  return Math.max(age.now + age.offsetMs - issued, age.now - held.receivedAt, age.monotonicMs) > life * share;
+}
+
+export function isStale(held: HeldPolicy, age: HeaderAge): boolean {
+  return isOlderThan(1, held, age);
 }

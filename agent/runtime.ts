@@ -12,7 +12,7 @@ import { type CheckInParts, checkIn, heldIsStale } from './check-in.ts';
 import { converge } from './converge/converge.ts';
 import type { RunTrace } from './converge/run-parts.ts';
 import { type AgentIdentity, openIdentity } from './enroll/identity.ts';
-import { certificateIsDue, renewCertificate } from './enroll/renew.ts';
+import { certificateHasEnded, certificateIsDue, renewCertificate } from './enroll/renew.ts';
 import { GrpcLink } from './link/grpc-link.ts';
 import { Sequence } from './link/sequence.ts';
 import { TrustStore } from './link/trust.ts';
@@ -172,7 +172,7 @@ export class Agent {
     const { facts } = this.state;
     try {
       await this.#reportAborted();
-      if (certificateIsDue(this.#identity, this.#clock.now() + this.#link.clockOffsetMs)) await this.#renew(signal);
+      if (certificateIsDue(this.#identity, this.#now())) await this.#renew(signal);
       await this.#results.drain(this.#link, signal);
       const reply = await checkIn(this.#checkInParts(), traits, signal);
       if (facts.get('revoked') === true) await facts.set('revoked', false);
@@ -188,17 +188,44 @@ export class Agent {
     const { facts } = this.state;
     if (problem.code === 'BUNDLE_REJECTED') {
       this.#log.error('the answer of the server was refused, the held policy stays', { code: problem.code, reason: problem.message });
-      await facts.set('bundleRejected', problem.message);
+      await this.#unlessFull(() => facts.set('bundleRejected', problem.message));
     } else if (problem.code === 'REVOKED' && this.#trust.isSignedRevocation(problem, this.#identity.envoyId)) {
       this.#log.error('this envoy is revoked: secrets are forgotten, what needs none goes on', { code: problem.code });
-      await facts.set('revoked', true);
       await this.#secrets.forget();
+      await facts.set('revoked', true);
+    } else if (problem.code === 'STORE_FULL') {
+      this.#log.error('the state store is full: no new policy is taken, the held one is enforced', {
+        code: problem.code,
+        error: problem.message,
+        hint: problem.hint,
+      });
     } else {
       this.#log.warn('the server could not be used', { code: problem.code, error: problem.message });
     }
   }
 
+  /** The time as the server sees it. */
+  #now(): number {
+    return this.#clock.now() + this.#link.clockOffsetMs;
+  }
+
+  /** Until the certificate has ended a renewal that fails is tried again in the next cycle, and nothing else waits for it. */
   async #renew(signal: AbortSignal): Promise<void> {
+    try {
+      for (let attempt = 0; ; attempt++) {
+        try {
+          return await this.#renewOnce(signal);
+        } catch (thrown) {
+          if (!(thrown instanceof CodedError) || attempt >= 2 || !this.#link.canRetry(thrown)) throw thrown;
+        }
+      }
+    } catch (thrown) {
+      if (!(thrown instanceof CodedError) || certificateHasEnded(this.#identity, this.#now())) throw thrown;
+      this.#log.warn('the certificate could not be renewed yet', { code: thrown.code, error: thrown.message });
+    }
+  }
+
+  async #renewOnce(signal: AbortSignal): Promise<void> {
     await renewCertificate({
       identity: this.#identity,
       configDir: this.settings.configDir,
@@ -208,9 +235,11 @@ export class Agent {
       offsetMs: this.#link.clockOffsetMs,
       signal,
     });
+    const { clockOffsetMs } = this.#link;
     this.#link.close();
     this.#identity = this.#openIdentity();
     this.#link = this.#openLink();
+    this.#link.clockOffsetMs = clockOffsetMs;
     this.#secrets = this.#openSecrets();
     this.#log.info('the certificate was renewed', {});
   }
@@ -262,7 +291,7 @@ export class Agent {
     const mode = dryRun ? 'dry_run' : held.header.observe ? 'observe' : 'enforce';
     const { body } = held.body;
     const { sha256, policyHash } = held.body;
-    await this.state.facts.set('openRun', { runId, startedAt: this.#clock.now(), mode });
+    await this.#unlessFull(() => this.state.facts.set('openRun', { runId, startedAt: this.#clock.now(), mode }));
     const { report, pendingTriggers, traitsChanged } = await converge(
       {
         machine: await this.#machine(),
@@ -296,7 +325,7 @@ export class Agent {
         shouldYield: options.shouldYield,
       },
     );
-    if (mode === 'enforce') await this.state.triggers.keep(pendingTriggers);
+    if (mode === 'enforce') await this.#unlessFull(() => this.state.triggers.keep(pendingTriggers));
     if (traitsChanged) this.#traits.expire();
     return {
       ...report,
@@ -304,6 +333,16 @@ export class Agent {
       secrets_epoch: body.secrets_epoch,
       dropped_results: this.state.facts.get('droppedResults') ?? 0,
     };
+  }
+
+  /** A full disk must not end enforcement: what could not be remembered is said, and the run goes on. */
+  async #unlessFull(write: () => Promise<void>): Promise<void> {
+    try {
+      await write();
+    } catch (thrown) {
+      if (!(thrown instanceof CodedError) || thrown.code !== 'STORE_FULL') throw thrown;
+      this.#log.error('the state store is full', { code: thrown.code, error: thrown.message, hint: thrown.hint });
+    }
   }
 
   async #snapshots(): Promise<SnapshotStore> {
@@ -322,7 +361,7 @@ export class Agent {
       if (!(thrown instanceof CodedError)) throw thrown;
       this.#log.warn('the report stays queued', { code: thrown.code, error: thrown.message });
     }
-    await this.state.facts.set('openRun', null);
+    await this.#unlessFull(() => this.state.facts.set('openRun', null));
   }
 
   async close(): Promise<void> {

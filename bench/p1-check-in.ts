@@ -30,7 +30,8 @@ class Measurement {
     const before = await process.ask<Usage>('usage');
     const reply = await this.#load.ask<LoadReply>(order);
     const after = await process.ask<Usage>('usage');
-    if (reply.failed > 0 || reply.noChange < reply.requests) throw new Error(`not every ${path} was answered as it should: ${JSON.stringify(reply)}`);
+    if (reply.failed > 0 || reply.noChange < reply.requests)
+      throw new Error(`not every ${path} was answered as it should: ${JSON.stringify(reply)}`);
     const { delayMs } = await process.ask<{ delayMs: number }>('delay');
     return { ...reply, us: ((after.cpuSeconds - before.cpuSeconds) * 1e6) / reply.requests, delayMs };
   }

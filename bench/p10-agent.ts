@@ -23,7 +23,9 @@ interface Sample {
 
 function sample(pid: number): Sample {
   const status = readFileSync(`/proc/${pid}/status`, 'utf8');
-  const stat = readFileSync(`/proc/${pid}/stat`, 'utf8').replace(/^.*\) /s, '').split(' ');
+  const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
+    .replace(/^.*\) /s, '')
+    .split(' ');
   const kilobytes = (name: string) => Number(new RegExp(`^${name}:\\s+(\\d+) kB`, 'm').exec(status)?.[1] ?? 0);
   const ticks = [11, 12, 13, 14].reduce((sum, index) => sum + Number(stat[index]), 0);
   return { rssMb: kilobytes('VmRSS') / 1024, anonMb: kilobytes('RssAnon') / 1024, cpuMs: (ticks * 1000) / TICKS_A_SECOND };

@@ -77,9 +77,13 @@ export const publish: Bench = {
         rounds.push(await server.ask<Published>(8_000 + round));
       }
       const [first, ...later] = rounds;
-      if (first!.entries !== POLICIES || first!.envoys !== envoys) throw new Error(`not the fleet that was meant: ${JSON.stringify(first)}`);
+      if (first!.entries !== POLICIES || first!.envoys !== envoys)
+        throw new Error(`not the fleet that was meant: ${JSON.stringify(first)}`);
       const figures: Figure[] = [];
-      const steps = (round: Published) => Object.entries(round.steps).map(([name, ms]) => `${name} ${ms}`).join(', ');
+      const steps = (round: Published) =>
+        Object.entries(round.steps)
+          .map(([name, ms]) => `${name} ${ms}`)
+          .join(', ');
       if (wanted.has('P7'))
         figures.push(
           {

@@ -8,9 +8,9 @@ import { Redactor } from '../core/base/redaction.ts';
 import { sha256Hex } from '../core/policy/bundle.ts';
 import { startServer } from '../server/server.ts';
 import { readSettings } from '../server/settings.ts';
+import { serve, usageNow } from './child.ts';
 import { collectGarbage } from './collect-garbage.ts';
 import { enrollAgent } from './enroll-agent.ts';
-import { serve, usageNow } from './child.ts';
 
 const dataDir = process.argv[2]!;
 const parsed = readSettings(readFileSync(join(dataDir, 'server.yaml'), 'utf8'), { file: 'server.yaml', hostname: 'localhost' });

@@ -6,9 +6,9 @@ import type { Clock } from '../core/base/clock.ts';
 import { CodedError } from '../core/base/errors.ts';
 import { newId } from '../core/base/ids.ts';
 import { writeFileDurably } from '../core/crypto/key-file.ts';
+import { certificateNames } from './addresses.ts';
 import { dataPaths } from './identity/paths.ts';
 import { createIdentity } from './identity/server-identity.ts';
-import { certificateNames } from './server.ts';
 import { readSettings } from './settings.ts';
 import { openDatabase } from './store/database.ts';
 

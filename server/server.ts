@@ -1,17 +1,17 @@
 /** Builds a server in the order of server.md §3 and stops it in reverse; each step logs its name and duration. */
-import { mkdirSync, readdirSync, rmSync, statSync } from 'node:fs';
-import { isIP } from 'node:net';
-import { networkInterfaces } from 'node:os';
 import { join, resolve } from 'node:path';
 import type { Clock } from '../core/base/clock.ts';
 import { CodedError } from '../core/base/errors.ts';
 import { idBytes } from '../core/base/ids.ts';
 import type { Logger } from '../core/base/log.ts';
 import type { Redactor } from '../core/base/redaction.ts';
-import { newTicketKeys } from '../core/crypto/tls.ts';
+import { newTicketKeys, type TlsIdentity } from '../core/crypto/tls.ts';
+import { advertised, certificateNames } from './addresses.ts';
+import { ACKNOWLEDGED } from './audit/acknowledge.ts';
 import { createCheckpointer, fileWitness } from './audit/checkpoint.ts';
 import { createTrail } from './audit/trail.ts';
-import { verifyNewest } from './audit/verify.ts';
+import { START_UP_LEAVES, verifyNewest } from './audit/verify.ts';
+import { heardWitnesses, witnessFiles } from './audit/witnesses.ts';
 import { lockDataDirectory } from './data-lock.ts';
 import { Bcrypt } from './enroll/bcrypt.ts';
 import { Enrollment } from './enroll/enroll.ts';
@@ -20,19 +20,20 @@ import { EnrollTokens } from './enroll/tokens.ts';
 import { FleetIndex } from './fleet/fleet-index.ts';
 import { Flusher } from './fleet/flusher.ts';
 import { RunIntake } from './fleet/run-intake.ts';
-import { dataPaths } from './identity/paths.ts';
-import { openIdentity, type ServerIdentity } from './identity/server-identity.ts';
+import { prepareDirectories } from './identity/directories.ts';
+import { openIdentity } from './identity/server-identity.ts';
 import { observeFleet } from './observe/fleet-metrics.ts';
 import { createMetrics } from './observe/metrics.ts';
 import type { ServerParts } from './parts.ts';
 import { ReleaseSwitch } from './release-switch.ts';
 import { Authenticator } from './rpc/authenticate.ts';
-import type { Forwarded, WorkerSetup } from './rpc/messages.ts';
+import type { Forwarded } from './rpc/messages.ts';
 import { RefusedRequests } from './rpc/refused.ts';
 import { ReplyCache } from './rpc/reply-cache.ts';
 import { reportResults } from './rpc/report.ts';
 import { resolveSecrets } from './rpc/resolve-secrets.ts';
 import { RpcThreads } from './rpc/rpc-threads.ts';
+import { workerSetup } from './rpc/worker-setup.ts';
 import { openSecrets } from './secrets/index.ts';
 import type { Settings } from './settings.ts';
 import { openDatabase } from './store/database.ts';
@@ -52,24 +53,9 @@ export interface ServerOptions {
 export interface RunningServer {
   readonly parts: ServerParts;
   readonly rpcPort: number;
+  /** when it is due: the new identity of the TLS listeners, in use on the RPC port already */
+  renewCertificate(): Promise<TlsIdentity | undefined>;
   stop(): Promise<void>;
-}
-
-/** `:1530` and `host:port`; an empty host means all addresses. */
-export function splitListen(address: string): { readonly host: string; readonly port: number } {
-  const colon = address.lastIndexOf(':');
-  const host = address.slice(0, colon).replace(/^\[|\]$/g, '');
-  return { host: host === '' ? '::' : host, port: Number(address.slice(colon + 1)) };
-}
-
-/** Names for the server certificate: hostname, localhost, interface addresses, `tls.sans` (server.md §2.2). */
-export function certificateNames(settings: Settings): { readonly dns: readonly string[]; readonly ips: readonly string[] } {
-  const names = [settings.server.hostname, 'localhost', ...settings.server.tls.sans];
-  const addresses = Object.values(networkInterfaces()).flatMap((list) => (list ?? []).map(({ address }) => address.replace(/%.*$/, '')));
-  return {
-    dns: [...new Set(names.filter((name) => isIP(name) === 0))],
-    ips: [...new Set([...names.filter((name) => isIP(name) !== 0), ...addresses, '127.0.0.1', '::1'])],
-  };
 }
 
 async function step<T>(log: Logger, clock: Clock, name: string, work: () => Promise<T> | T): Promise<T> {
@@ -79,71 +65,10 @@ async function step<T>(log: Logger, clock: Clock, name: string, work: () => Prom
   return result;
 }
 
-function prepareDirectories(dataDir: string): ReturnType<typeof dataPaths> {
-  const paths = dataPaths(dataDir);
-  if (statSync(paths.keys, { throwIfNoEntry: false }) === undefined) {
-    throw new CodedError('KEY_FILE_PERMISSIONS', `${dataDir} holds no keys`, { hint: 'make a new site with: vigosrv init' });
-  }
-  for (const [dir, mode] of [
-    [paths.keys, 0o700],
-    [paths.tls, 0o700],
-    [paths.secrets, 0o700],
-    [paths.run, 0o700],
-    [paths.audit, 0o750],
-    [paths.temp, 0o750],
-    [paths.stage, 0o750],
-    [paths.releases, 0o750],
-    [join(paths.database, '..'), 0o750],
-  ] as const) {
-    mkdirSync(dir, { recursive: true, mode });
-  }
-  for (const dir of [paths.keys, paths.tls, paths.secrets]) {
-    if ((statSync(dir).mode & 0o077) !== 0)
-      throw new CodedError('KEY_FILE_PERMISSIONS', `others can look into ${dir}`, { hint: `chmod 700 ${dir}` });
-  }
-  for (const name of readdirSync(paths.temp)) rmSync(join(paths.temp, name), { recursive: true, force: true });
-  return paths;
-}
-
 function databaseOptions(settings: Settings, dataDir: string): Parameters<typeof openDatabase>[0] {
   const { database } = settings;
   if (database.driver === 'postgres') return { driver: 'postgres', url: database.url ?? '', pool: database.pool };
   return { driver: 'sqlite', path: resolve(dataDir, database.path), busyTimeoutMs: database.busy_timeout, create: false };
-}
-
-function workerSetup(settings: Settings, identity: ServerIdentity, fleet: FleetIndex, startedAt: number): WorkerSetup {
-  const { host, port } = splitListen(settings.server.grpc_listen);
-  const { checkin, limits } = settings;
-  return {
-    memory: fleet.memory,
-    checkIn: {
-      fleetId: identity.fleetId,
-      siteId: identity.siteId,
-      serverId: identity.serverId,
-      epoch: identity.epoch,
-      intervalMs: checkin.interval,
-      jitterPct: checkin.jitter_pct,
-      bundleMaxAgeMs: checkin.bundle_max_age,
-      inlineLimit: limits.bundle_inline,
-      delegation: identity.delegation,
-      keyId: identity.keyId,
-    },
-    startedAt,
-    secretKey: identity.serverKey.secretKey,
-    publicKey: identity.serverKey.publicKey,
-    tls: { rootCa: identity.rootCa, ...identity.tls },
-    ticketKeys: settings.server.tls.session_tickets ? newTicketKeys() : undefined,
-    host,
-    port,
-    connection: { mode: checkin.connection, keepBelowMs: checkin.keep_below, keepMax: checkin.keep_max },
-    limits: {
-      messageBytes: limits.grpc_message,
-      streams: limits.streams_per_connection,
-      connections: limits.connections_total,
-      connectionsPerAddress: limits.connections_per_ip,
-      headerTimeoutMs: limits.header_timeout,
-    },
-  };
 }
 
 /** Everything but REST and publish, which the roles add. @throws CodedError with the exit code of server.md §3 */
@@ -157,10 +82,10 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     const paths = await step(log, clock, 'directories', () => prepareDirectories(options.dataDir));
     const lock = await step(log, clock, 'lock', () => lockDataDirectory(join(paths.run, 'lock')));
     stops.push(() => lock.release());
-    const identity = await step(log, clock, 'keys', () =>
-      openIdentity(paths, { names: certificateNames(settings), certDays: settings.server.tls.server_cert_days, now: clock.now() }),
-    );
+    const identityOptions = () => ({ names: certificateNames(settings), certDays: settings.server.tls.server_cert_days, now: clock.now() });
+    const identity = await step(log, clock, 'keys', () => openIdentity(paths, identityOptions()));
     const metrics = createMetrics();
+    metrics.set('vigo_build_info', 1, { version, commit: 'unknown', role: settings.spanner.role });
     const store = withMetrics(
       await step(log, clock, 'database', () => openDatabase(databaseOptions(settings, options.dataDir), clock.now())),
       metrics,
@@ -169,9 +94,14 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     const keyOf = (keyId: string) => (keyId === identity.keyId ? identity.serverKey.publicKey : undefined);
     let recorded = () => {};
     const trail = createTrail({ clock, site: identity.siteId, epoch: () => identity.epoch, onRecord: () => recorded() });
+    const witnessPaths = witnessFiles(settings.audit.witnesses, options.dataDir);
     await step(log, clock, 'audit log', async () => {
       try {
-        await verifyNewest({ store, fleetId: identity.fleetId, siteId: identity.siteId, keyOf });
+        const acknowledged = await store.counters.get(ACKNOWLEDGED);
+        const leaves = Math.min(START_UP_LEAVES, Math.max(0, (await store.audit.head()).size - acknowledged));
+        // an acknowledged break would show again in what the witnesses keep of the time before it; the daily check still hears them
+        const witnesses = acknowledged > 0 ? [] : await heardWitnesses(witnessPaths);
+        await verifyNewest({ store, fleetId: identity.fleetId, siteId: identity.siteId, keyOf, witnesses }, leaves);
       } catch (thrown) {
         if (!(thrown instanceof CodedError) || thrown.code !== 'AUDIT_BROKEN') throw thrown;
         // the server serves on, but refuses every change until an admin has looked
@@ -186,9 +116,6 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     await step(log, clock, 'fleet index', async () => {
       for await (const row of store.envoys.all()) fleet.load(row);
     });
-    const witnesses = settings.audit.witnesses
-      .filter((name) => name.startsWith('file:'))
-      .map((name) => fileWitness(resolve(options.dataDir, name.slice(5))));
     const checkpointer = createCheckpointer({
       store,
       clock,
@@ -198,7 +125,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       siteId: identity.siteId,
       epoch: () => identity.epoch,
       every: settings.audit.checkpoint_every,
-      witnesses,
+      witnesses: witnessPaths.map(fileWitness),
     });
     recorded = () => checkpointer.recorded();
     checkpointer.start();
@@ -246,7 +173,11 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     });
     stops.push(() => observed.stop());
     const rpc = new RpcThreads(fleet, {
-      call,
+      call: async (forwarded) => {
+        const reply = await call(forwarded);
+        metrics.count('vigo_requests_total', 1, { service: 'agent', method: forwarded.method, code: 'OK' });
+        return reply;
+      },
       notice: (notice) => {
         if (notice.kind === 'traits') flusher.addTraits(notice.slot, notice);
         else if (notice.kind === 'refused') refused.add(notice);
@@ -254,10 +185,10 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       },
       crashed: options.fatal,
     });
+    stops.push(() => rpc.stop());
     const rpcPort = await step(log, clock, 'rpc listener', () =>
       rpc.start(workerSetup(settings, identity, fleet, startedAt), settings.server.threads),
     );
-    stops.push(() => rpc.stop());
     const advertise = advertised(settings, rpcPort);
     const { checkin } = settings;
     const authority = {
@@ -267,14 +198,22 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       queue_max_runs: checkin.queue_max_runs,
       queue_max_size: checkin.queue_max_size,
       bundle_max_age_s: Math.floor(checkin.bundle_max_age / 1000),
-      revoked: [],
+      revoked: identity.revocations,
     };
     const releases: ReleaseSwitch = new ReleaseSwitch({ fleet, rpc, clock, authority, observeAll: checkin.observe_only });
     const rotation = setInterval(() => rotateTickets(), 3_600_000);
     rotation.unref();
     stops.push(() => clearInterval(rotation));
-    const rotateTickets = () => {
-      if (settings.server.tls.session_tickets) rpc.useContext(identity.tls.certificateChain, identity.tls.privateKey, newTicketKeys());
+    let { tls } = identity;
+    const rotateTickets = () =>
+      rpc.useContext(tls.certificateChain, tls.privateKey, settings.server.tls.session_tickets ? newTicketKeys() : undefined);
+    const renewCertificate = async () => {
+      const fresh = await openIdentity(paths, identityOptions());
+      if (fresh.tls.certificateChain === tls.certificateChain) return undefined;
+      tls = fresh.tls;
+      rotateTickets();
+      log.info('the server certificate was renewed', {});
+      return tls;
     };
     const dropConnections = (envoyId: string) => {
       rotateTickets();
@@ -334,15 +273,9 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
           address,
         ),
     };
-    return { parts, rpcPort, stop: stopAll };
+    return { parts, rpcPort, renewCertificate, stop: stopAll };
   } catch (thrown) {
     await stopAll();
     throw thrown;
   }
-}
-
-/** What agents dial: with port 0 in the settings, the port that was taken. */
-function advertised(settings: Settings, rpcPort: number): string {
-  const { advertise, grpc_listen: listen } = settings.server;
-  return splitListen(listen).port === 0 ? `${settings.server.hostname}:${rpcPort}` : advertise;
 }

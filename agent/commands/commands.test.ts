@@ -175,7 +175,7 @@ Server pubkey:    present
     await state.policy.keep({
       header,
       headerHash: 'x',
-      body: { sha256: sha256Hex(canonicalBytes(body)), policyHash: '', body },
+      body: { sha256: sha256Hex(canonicalBytes(body)), policyHash: '', body, text: canonicalBytes(body).toString('utf8') },
       receivedAt: 0,
     });
     await state.facts.set('noPolicy', 'no_match');

@@ -21,7 +21,7 @@ function exitCodeOf({ report, problem }: CycleResult): number {
 }
 
 /** Finishes the running resource on TERM and INT (30 s), then ends; HUP checks in at once. */
-function signals(): { readonly stop: AbortSignal; readonly finish: AbortSignal; wake(): Promise<void> } {
+function signals(tell: () => void): { readonly stop: AbortSignal; readonly finish: AbortSignal; wake(): Promise<void> } {
   const stop = new AbortController();
   const finish = new AbortController();
   let waker: () => void = () => {};
@@ -33,6 +33,7 @@ function signals(): { readonly stop: AbortSignal; readonly finish: AbortSignal; 
   process.on('SIGTERM', end);
   process.on('SIGINT', end);
   process.on('SIGHUP', () => waker());
+  process.on('SIGUSR1', () => tell());
   return {
     stop: stop.signal,
     finish: finish.signal,
@@ -53,7 +54,15 @@ export const daemon = agentCommand({
     const settings = settingsOf(globals);
     const { log, redactor } = loggingOf(settings);
     const agent = new Agent({ settings, clock: systemClock, log, redactor });
-    const { stop, finish, wake } = signals();
+    const { stop, finish, wake } = signals(() => {
+      const held = agent.state.policy.held();
+      log.info('state', {
+        release: held?.header.release ?? 0,
+        pending_results: agent.state.results.count(),
+        interval_ms: agent.intervalMs,
+        proven_at: agent.state.facts.get('provenAt') ?? 0,
+      });
+    });
     try {
       if (globals.once) {
         const files = new RunFiles(join(settings.stateDir, 'run'), 'manual');

@@ -74,7 +74,7 @@ function warningsOf(state: StateStore, now: number): string[] {
   const skewMs = Math.abs(facts.get('clockSkewMs') ?? 0);
   const dropped = facts.get('droppedResults') ?? 0;
   const warnings: [string, boolean][] = [
-    ['stale bundle', held !== undefined && isStale(held, now, 0)],
+    ['stale bundle', held !== undefined && isStale(held, { now, offsetMs: facts.get('clockSkewMs') ?? 0, monotonicMs: 0 })],
     [`no policy at server (${noPolicy})`, noPolicy !== ''],
     [`clock skew ${Math.round(skewMs / 60_000)}m`, skewMs > 0],
     ['revoked', facts.get('revoked') === true],

@@ -44,6 +44,8 @@ export interface GrpcLinkParts {
 function toCodedError(error: ServiceError, server: string): CodedError & { serverTimeMs?: number } {
   const trailer = error.metadata?.get(ERROR_TRAILER)[0];
   if (!(trailer instanceof Buffer)) {
+    // the transport refuses what is above the limit before anybody looks at it
+    if (error.code === 8) return new CodedError('TOO_LARGE', `${server} takes no message of this size: ${error.details}`, { cause: error });
     return new CodedError(error.code === 4 ? 'DEADLINE' : 'UNREACHABLE', `no answer from ${server}: ${error.details}`, { cause: error });
   }
   const detail = codecs.errorDetail.decode(trailer);
@@ -134,7 +136,7 @@ export class GrpcLink implements ServerLink {
         } catch (thrown) {
           if (!(thrown instanceof CodedError)) throw thrown;
           last = thrown;
-          if (!this.#recover(thrown)) break;
+          if (!this.canRetry(thrown)) break;
         }
       }
       if (last?.code !== 'UNREACHABLE' && last?.code !== 'DEADLINE' && last?.code !== 'RETRY_ELSEWHERE' && last?.code !== 'SHUTTING_DOWN')
@@ -144,15 +146,15 @@ export class GrpcLink implements ServerLink {
     throw last ?? new CodedError('UNREACHABLE', 'no server is configured');
   }
 
-  /** True when the same request, freshly signed, can succeed now. */
-  #recover(error: CodedError): boolean {
+  /** Learns time and sequence from a refusal. True when the same request, freshly signed, can succeed now. */
+  canRetry(error: CodedError): boolean {
     const serverTime = error.details?.['server_time_ms'];
     if ((error.code === 'CLOCK_SKEW' || error.code === 'RETRY_FRESH') && typeof serverTime === 'number' && serverTime > 0) {
       this.clockOffsetMs = serverTime - this.#parts.clock.now();
       return true;
     }
     if (error.code === 'REPLAYED') {
-      this.#parts.sequence.jump(this.#parts.clock.now() + this.clockOffsetMs);
+      this.#parts.sequence.jump(this.#parts.clock.now() + this.clockOffsetMs, error.details?.['highest']);
       return true;
     }
     return false;

@@ -2,7 +2,6 @@
 import { mkdirSync } from 'node:fs';
 import { type Database, open, type RootDatabase } from 'lmdb';
 import { z } from 'zod';
-import { canonicalBytes } from '../../core/base/json.ts';
 import { bodySchema } from '../../core/policy/body.ts';
 import { sha256Hex } from '../../core/policy/bundle.ts';
 import { classOf, type RunReport, runReportSchema } from '../../core/policy/outcome.ts';
@@ -80,10 +79,7 @@ class LmdbStateStore implements StateStore {
     if (row === undefined) return undefined;
     try {
       if (row.body !== null && sha256Hex(row.body.text) !== row.body.sha256) throw new Error('the cached policy does not have its hash');
-      const body =
-        row.body === null
-          ? undefined
-          : { sha256: row.body.sha256, policyHash: row.body.policyHash, body: bodySchema.parse(JSON.parse(row.body.text)) };
+      const body = row.body === null ? undefined : { ...row.body, body: bodySchema.parse(JSON.parse(row.body.text)) };
       return { header: row.header as unknown as HeldPolicy['header'], headerHash: row.headerHash, body, receivedAt: row.receivedAt };
     } catch (thrown) {
       throw stateFailure(this.#dir, thrown);
@@ -94,9 +90,7 @@ class LmdbStateStore implements StateStore {
     held: () => this.#held,
     keep: async (policy) => {
       const body =
-        policy.body === undefined
-          ? null
-          : { sha256: policy.body.sha256, policyHash: policy.body.policyHash, text: canonicalBytes(policy.body.body).toString('utf8') };
+        policy.body === undefined ? null : { sha256: policy.body.sha256, policyHash: policy.body.policyHash, text: policy.body.text };
       await this.#write({
         policy: JSON.stringify({ header: policy.header, headerHash: policy.headerHash, body, receivedAt: policy.receivedAt }),
       });
@@ -158,7 +152,7 @@ class LmdbStateStore implements StateStore {
       const report = runReportSchema.parse(JSON.parse(text));
       return {
         report,
-        bytes: text.length,
+        bytes: Buffer.byteLength(text),
         allOk: report.outcomes.every(({ action }) => classOf(action) === 'ok' || classOf(action) === 'neutral'),
       };
     } catch (thrown) {
@@ -176,9 +170,9 @@ class LmdbStateStore implements StateStore {
 
   async #queue(report: RunReport, limits: { readonly maxRuns: number; readonly maxBytes: number }): Promise<void> {
     const text = JSON.stringify(report);
-    const rows = [...this.#results.getRange({})].map(({ key, value }) => ({ key, bytes: value.length, value }));
+    const rows = [...this.#results.getRange({})].map(({ key, value }) => ({ key, bytes: Buffer.byteLength(value), value }));
     let count = rows.length + 1;
-    let bytes = rows.reduce((sum, row) => sum + row.bytes, text.length);
+    let bytes = rows.reduce((sum, row) => sum + row.bytes, Buffer.byteLength(text));
     const dropped: number[] = [];
     if (count > limits.maxRuns || bytes > limits.maxBytes) {
       // the oldest all-ok runs go first, then the oldest others

@@ -5,12 +5,20 @@ import type { Body } from '../../core/policy/body.ts';
 import type { BundleHeader } from '../../core/policy/bundle.ts';
 import type { RunReport } from '../../core/policy/outcome.ts';
 
+/** `text` is what was signed: a later version's members, which `body` leaves out, are part of its hash. */
+export interface HeldBody {
+  readonly sha256: string;
+  readonly policyHash: string;
+  readonly body: Body;
+  readonly text: string;
+}
+
 /** The last accepted header of any kind, and the body of the last bundle. */
 export interface HeldPolicy {
   readonly header: BundleHeader;
   readonly headerHash: string;
   /** undefined while the server only ever said `no_policy` */
-  readonly body: { readonly sha256: string; readonly policyHash: string; readonly body: Body } | undefined;
+  readonly body: HeldBody | undefined;
   /** milliseconds since 1970 */
   readonly receivedAt: number;
 }

@@ -35,7 +35,11 @@ export const verifyAuditLog = route({
   method: 'POST',
   path: '/audit/verify',
   permission: 'audit.read',
-  body: z.strictObject({ checkpoints: z.array(z.string().max(4096)).max(100).default([]) }),
+  body: z.strictObject({
+    checkpoints: z.array(z.string().max(4096)).max(100).default([]),
+    /** role admin: changes are accepted again although the log does not verify; itself recorded */
+    acknowledge: z.boolean().optional(),
+  }),
   reply: z.object({
     records: z.number(),
     ok: z.boolean(),

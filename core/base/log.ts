@@ -17,6 +17,8 @@ export type LogLevel = (typeof LOG_LEVELS)[number];
 
 const SECRET_KEYS = /^(password|passwd|secret|token|authorization|cookie|private_key|csr_key|value)$/i;
 const MAX_TEXT = 4096;
+/** control characters above ASCII, line ends and direction marks of Unicode */
+const STEERING = /[\u007f-\u009f\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]/g;
 
 function clean(value: unknown, redactor: Redactor | undefined, depth: number): unknown {
   if (typeof value === 'string') {
@@ -45,7 +47,14 @@ function textLine(line: string): string {
     .map(([key, value]) => ` ${key}=${typeof value === 'string' ? value : JSON.stringify(value)}`)
     .join('');
   const text = `${String(time)} ${String(level).padEnd(5)} ${component === undefined ? '' : `${String(component)}: `}${String(msg)}${fields}`;
-  return `${text.replace(/[\u0000-\u001f\u007f-\u009f]/g, (c) => `\\x${c.charCodeAt(0).toString(16).padStart(2, '0')}`)}\n`;
+  return `${text.replace(/[\u0000-\u001f]/g, (c) => `\\x${c.charCodeAt(0).toString(16).padStart(2, '0')}`).replace(STEERING, escaped)}\n`;
+}
+
+const escaped = (c: string) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`;
+
+/** JSON escapes what is below a space; what else steers a terminal can only stand inside a string of the line. */
+function jsonLine(line: string): string {
+  return line.replace(STEERING, escaped);
 }
 
 /** A logger that writes to `write` (stderr by default). */
@@ -56,7 +65,7 @@ export function createLogger(options: {
   write?: (line: string) => void;
 }): Logger {
   const write = options.write ?? ((line: string) => void process.stderr.write(line));
-  const stream = { write: (line: string) => write(options.format === 'text' ? textLine(line) : line) };
+  const stream = { write: (line: string) => write(options.format === 'text' ? textLine(line) : jsonLine(line)) };
   const root = pino(
     { level: options.level, base: null, timestamp: pino.stdTimeFunctions.isoTime, formatters: { level: (label) => ({ level: label }) } },
     stream,

@@ -63,10 +63,10 @@ export function formatCsv<Row>(columns: readonly Column<Row>[], rows: readonly R
   return `${[columns.map((column) => column.title).join(','), ...lines].join('\r\n')}\r\n`;
 }
 
-/** JSON whose strings cannot steer a terminal: U+007F–U+009F are escaped, JSON itself escapes the rest. */
+/** JSON whose strings cannot steer a terminal: U+007F–U+009F and direction marks are escaped, JSON itself escapes the rest. */
 export function formatJson(value: unknown): string {
   const text = JSON.stringify(value, null, 2).replace(
-    /[\u007f-\u009f\u2028\u2029]/g,
+    /[\u007f-\u009f\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]/g,
     (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`,
   );
   return `${text}\n`;

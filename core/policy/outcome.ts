@@ -26,19 +26,24 @@ export type Outcome = z.output<typeof outcomeSchema>;
 export const RUN_MODES = ['enforce', 'observe', 'dry_run', 'undo'] as const;
 export const PARTIALS = ['filtered', 'preempted', 'aborted', 'timeout'] as const;
 
+/** Of what an envoy says, what becomes a column is held to the columns: one report must not spoil the batch, or the list, that others are in. */
+const hexHash = z.string().regex(/^[0-9a-f]{0,64}$/);
+/** within what a calendar can show */
+const moment = z.number().min(0).max(253_402_300_799_999);
+
 export const runReportSchema = z.object({
-  run_id: z.string(),
-  body_hash: z.string(),
+  run_id: z.string().regex(/^[\x21-\x7e]{1,64}$/),
+  body_hash: hexHash,
   /** of the body that was enforced: another one resets the streak */
-  policy_hash: z.string().optional(),
-  secrets_epoch: z.number().int().nonnegative().optional(),
+  policy_hash: hexHash.optional(),
+  secrets_epoch: z.number().int().nonnegative().max(0xffff_ffff).optional(),
   release: z.number().int().nonnegative(),
   owner_epoch: z.number().int().nonnegative(),
   epoch: z.number().int().nonnegative(),
   seq: z.number().int().nonnegative(),
   /** milliseconds since 1970, on the agent's clock */
-  started_at: z.number(),
-  ended_at: z.number(),
+  started_at: moment,
+  ended_at: moment,
   mode: z.enum(RUN_MODES),
   partial: z.enum(PARTIALS).optional(),
   flags: z.array(z.enum(['stale_bundle', 'no_policy', 'incomplete', 'clock_skew', 'truncated', 'held', 'vars_errors'])),

@@ -164,7 +164,13 @@ export async function buildExecutable(entry: string, output: string): Promise<st
       disableExperimentalSEAWarning: true,
       useCodeCache: false,
       // an agent idles nearly always: a small young generation and little speculation cost it nothing that counts
-      execArgv: ['--disable-warning=ExperimentalWarning', '--max-semi-space-size=1', '--optimize-for-size', '--single-threaded-gc', '--v8-pool-size=1'],
+      execArgv: [
+        '--disable-warning=ExperimentalWarning',
+        '--max-semi-space-size=1',
+        '--optimize-for-size',
+        '--single-threaded-gc',
+        '--v8-pool-size=1',
+      ],
       execArgvExtension: 'none',
       assets,
     };

@@ -2,10 +2,10 @@ import { z } from 'zod';
 import { systemClock } from '../../core/base/clock.ts';
 import { formatLocation } from '../../core/base/problem.ts';
 import { flag } from '../../core/command/flags.ts';
+import { certificateNames } from '../addresses.ts';
 import { dataPaths } from '../identity/paths.ts';
 import { openIdentity } from '../identity/server-identity.ts';
 import { openSecrets } from '../secrets/index.ts';
-import { certificateNames } from '../server.ts';
 import { effectiveSettings } from '../settings.ts';
 import { dataDirOf, loadSettings, problemLines, serverCommand } from './globals.ts';
 

@@ -9,6 +9,7 @@ import { VERSION } from '../../core/base/version.ts';
 import { dataPaths } from '../identity/paths.ts';
 import { startSite } from '../site.ts';
 import { dataDirOf, loadSettings, problemLines, serverCommand } from './globals.ts';
+import { onDiagnose, onHangUp } from './signals.ts';
 
 /** Exit codes of a start that fails (server.md §3). */
 function startExitCode(thrown: unknown): number {
@@ -64,9 +65,11 @@ export const run = serverCommand({
     };
     process.on('uncaughtException', fatal);
     const stopped = stopSignal();
+    onHangUp(result, () => loadSettings(globals, io.env).result, log);
     try {
       const site = await startSite({ dataDir, settings, clock: systemClock, log, redactor, version: VERSION, fatal });
       writeFileSync(join(dataPaths(dataDir).run, 'vigosrv.pid'), `${process.pid}\n`);
+      onDiagnose(site.parts);
       log.info('stopping', { signal: await stopped });
       await site.stop();
       log.info('stopped', {});

@@ -36,7 +36,7 @@ export const signDelegationCommand = serverCommand({
     if (flags.revoke !== undefined) {
       const { fleet_id: fleetId } = JSON.parse(readFileSync(join(paths.keys, 'fleet.json'), 'utf8')) as { fleet_id: string };
       writeFileDurably(flags.out, `${JSON.stringify(signRevocation(root, { fleet_id: fleetId, serial: flags.revoke, at: now }))}\n`, 0o644);
-      io.out(`revoked ${flags.revoke}: ${flags.out}\n`);
+      io.out(`revoked ${flags.revoke}: ${flags.out}\nput this file into keys/revoked/ of every server and restart it\n`);
       return 0;
     }
     if (flags.request === undefined) throw new CodedError('USAGE', 'give --request <file> or --revoke <serial>');

@@ -1,7 +1,7 @@
 /** Write-behind: dirty envoys and trait deltas go to the store in batches; the sequence high-water mark runs ahead of what was issued. */
 import type { Clock } from '../../core/base/clock.ts';
 import { messageOf } from '../../core/base/errors.ts';
-import { isPlainObject, type JsonObject } from '../../core/base/json.ts';
+import { isPlainObject, type JsonObject, parseForeignJson } from '../../core/base/json.ts';
 import type { Logger } from '../../core/base/log.ts';
 import type { Store, TraitsChange } from '../store/store.ts';
 import type { FleetIndex } from './fleet-index.ts';
@@ -61,7 +61,14 @@ export class Flusher {
   ): void {
     const set = parseSet(delta.set);
     const view = this.#parts.fleet.view(slot);
-    this.#traits.push({ envoyId: view.id, baseHash: delta.baseHash, hash: delta.hash, full: delta.full, set, removed: delta.removed });
+    this.#traits.push({
+      envoyId: view.id,
+      baseHash: delta.baseHash,
+      hash: delta.hash,
+      full: delta.full,
+      set,
+      removed: delta.removed.filter((name) => COLLECTOR.test(name)),
+    });
   }
 
   /** Writes everything that is due; what fails stays for the next time. */
@@ -120,10 +127,14 @@ export class Flusher {
   }
 }
 
+/** Names become keys of a shared statement: one that a database refuses (NUL, half a surrogate pair) would hold up the batch of everybody. */
+const COLLECTOR = /^[^\p{Cc}\p{Cs}]{1,200}$/u;
+
 function parseSet(bytes: Uint8Array): JsonObject {
   try {
-    const value: unknown = JSON.parse(Buffer.from(bytes).toString('utf8'));
-    return isPlainObject(value) ? (value as JsonObject) : {};
+    const value = parseForeignJson(Buffer.from(bytes).toString('utf8'));
+    if (!isPlainObject(value)) return {};
+    return Object.fromEntries(Object.entries(value).filter(([name]) => COLLECTOR.test(name))) as JsonObject;
   } catch {
     // the agent signed something that is no JSON object: nothing is merged, its hash will not fit and a full set is asked for
     return {};

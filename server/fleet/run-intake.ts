@@ -1,11 +1,13 @@
 /** Takes run reports: checked, written in one transaction for many, then judged. Nothing is acknowledged before it is durable. */
 import type { Clock } from '../../core/base/clock.ts';
+import { CodedError } from '../../core/base/errors.ts';
 import type { EnvoyId } from '../../core/base/ids.ts';
+import { parseForeignJson } from '../../core/base/json.ts';
 import { type RunReport, runReportSchema } from '../../core/policy/outcome.ts';
-import type { Store, StoredRun } from '../store/store.ts';
+import { runKey, type Store, type StoredRun } from '../store/store.ts';
 import { FLAG } from './columns.ts';
 import { afterRun, type ConvergenceRecord } from './convergence.ts';
-import type { FleetIndex } from './fleet-index.ts';
+import type { EnvoyView, FleetIndex } from './fleet-index.ts';
 
 export type ReportResult = 'accepted' | 'duplicate' | 'unknown_result' | 'refused';
 
@@ -30,6 +32,8 @@ interface Waiting {
 /** Writes of this many milliseconds share one transaction. */
 const GATHER_MS = 10;
 const MAX_GATHERED_RUNS = 2_000;
+/** flags that follow from the newest report */
+const RUN_FLAGS = FLAG.observing | FLAG.stale | FLAG.noPolicy | FLAG.held | FLAG.clockSkew;
 
 export class RunIntake {
   readonly #parts: { readonly fleet: FleetIndex; readonly store: Store; readonly clock: Clock };
@@ -95,26 +99,47 @@ export class RunIntake {
   }
 
   async #write(batch: readonly Waiting[]): Promise<void> {
+    const { fleet, store } = this.#parts;
+    const slots = [...new Set(batch.map(({ slot }) => slot))];
+    const before = slots.map((slot) => fleet.view(slot));
     try {
-      const finished: { waiting: Waiting; run: FinishedRun }[] = [];
-      const duplicates = await this.#parts.store.transaction(async (tx) => {
+      const finished: FinishedRun[] = [];
+      const duplicates = await store.transaction(async (tx) => {
         const known = await tx.runs.appendBatch(batch.flatMap(({ runs }) => runs));
         for (const waiting of batch)
           for (const run of waiting.runs)
-            if (!known.has(run.report.run_id)) finished.push({ waiting, run: this.#judge(waiting.slot, run) });
-        await tx.envoys.saveBatch([...new Set(batch.map(({ slot }) => slot))].map((slot) => this.#parts.fleet.view(slot)));
+            if (!known.has(runKey(run.subject, run.report.run_id))) finished.push(this.#judge(waiting.slot, run));
+        await tx.envoys.saveBatch(slots.map((slot) => fleet.view(slot)));
         return known;
       });
       for (const waiting of batch) {
         let next = 0;
         waiting.resolve(
-          waiting.results.map((result) => result ?? (duplicates.has(waiting.runs[next++]!.report.run_id) ? 'duplicate' : 'accepted')),
+          waiting.results.map((result) => {
+            if (result !== undefined) return result;
+            const { subject, report } = waiting.runs[next++]!;
+            return duplicates.has(runKey(subject, report.run_id)) ? 'duplicate' : 'accepted';
+          }),
         );
       }
-      for (const { run } of finished) for (const listener of this.#listeners) listener(run);
+      for (const run of finished) for (const listener of this.#listeners) listener(run);
     } catch (error) {
+      // nothing was stored, so nothing was judged: the same runs come again
+      for (const [index, slot] of slots.entries()) this.#putBack(slot, before[index]!);
+      if (batch.length > 1 && !(error instanceof CodedError)) {
+        // a report that the database does not take must not cost the others theirs
+        for (const one of batch) await this.#write([one]);
+        return;
+      }
       for (const waiting of batch) waiting.reject(error);
     }
+  }
+
+  #putBack(slot: number, before: EnvoyView): void {
+    const { fleet } = this.#parts;
+    fleet.setConvergence(slot, before);
+    Atomics.and(fleet.columns.flags, slot, ~RUN_FLAGS);
+    Atomics.or(fleet.columns.flags, slot, before.flags & RUN_FLAGS);
   }
 
   #judge(slot: number, { subject, hostname, report, receivedAt }: StoredRun): FinishedRun {
@@ -152,7 +177,7 @@ export class RunIntake {
 
 function parseReport(bytes: Uint8Array): RunReport | undefined {
   try {
-    const parsed = runReportSchema.safeParse(JSON.parse(Buffer.from(bytes).toString('utf8')));
+    const parsed = runReportSchema.safeParse(parseForeignJson(Buffer.from(bytes).toString('utf8')));
     return parsed.success ? parsed.data : undefined;
   } catch {
     // not JSON: refused like any other report that does not fit

@@ -1,6 +1,6 @@
 /** The keys of fleet, site and server: made once by `vigosrv init`, read and checked at every start. */
 import { randomBytes } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { CodedError } from '../../core/base/errors.ts';
@@ -14,7 +14,14 @@ import {
   publicKeyPin,
   validityOf,
 } from '../../core/crypto/certificate.ts';
-import { assertUsable, DELEGATION_SCOPES, openDelegation, type SignedRecord, signDelegation } from '../../core/crypto/delegation.ts';
+import {
+  assertUsable,
+  DELEGATION_SCOPES,
+  openDelegation,
+  openRevocation,
+  type SignedRecord,
+  signDelegation,
+} from '../../core/crypto/delegation.ts';
 import { fingerprintOf, keyIdOf, newSigningKey, type SigningKey } from '../../core/crypto/ed25519.ts';
 import { privateKeyPem, readKeyFile, readSigningKey, writeFileDurably, writeKeyFile } from '../../core/crypto/key-file.ts';
 import type { TlsIdentity } from '../../core/crypto/tls.ts';
@@ -43,6 +50,8 @@ export interface ServerIdentity {
   readonly serverKey: SigningKey;
   readonly keyId: string;
   readonly delegation: SignedRecord;
+  /** root-signed records of `keys/revoked/*.json`: handed to every agent */
+  readonly revocations: readonly SignedRecord[];
   readonly rootCa: string;
   /** SHA-256 of the root CA's public key, hex */
   readonly rootPin: string;
@@ -169,6 +178,22 @@ async function currentCertificate(
   return renewed;
 }
 
+/** What `vigosrv sign-delegation --revoke` wrote, put into `keys/revoked/`. @throws CodedError BUNDLE_REJECTED for a record that the root key did not sign */
+function readRevocations(
+  paths: DataPaths,
+  rootPublicKey: Uint8Array,
+): readonly { readonly serial: string; readonly signed: SignedRecord }[] {
+  const folder = join(paths.keys, 'revoked');
+  if (!existsSync(folder)) return [];
+  const files = readdirSync(folder)
+    .filter((name) => name.endsWith('.json'))
+    .sort();
+  return files.map((name) => {
+    const signed = z.object({ record: z.string(), signature: z.string() }).parse(JSON.parse(readFileSync(join(folder, name), 'utf8')));
+    return { serial: openRevocation(rootPublicKey, signed).serial, signed };
+  });
+}
+
 /** Reads everything, refuses readable private keys and a delegation that does not hold, renews what is due. @throws CodedError KEY_FILE_PERMISSIONS, BUNDLE_REJECTED */
 export async function openIdentity(
   paths: DataPaths,
@@ -184,7 +209,13 @@ export async function openIdentity(
   const fleet = renewDelegation(paths, readFleet(paths), serverKey, options.now);
   const rootPublicKey = Buffer.from(fleet.root_public_key, 'base64');
   const trusted = openDelegation(rootPublicKey, fleet.fleet_id, fleet.delegation);
-  assertUsable(trusted, { scope: 'bundle', now: options.now, revokedSerials: new Set(), siteId: fleet.site_id });
+  const revoked = readRevocations(paths, rootPublicKey);
+  assertUsable(trusted, {
+    scope: 'bundle',
+    now: options.now,
+    revokedSerials: new Set(revoked.map(({ serial }) => serial)),
+    siteId: fleet.site_id,
+  });
   if (trusted.keyId !== keyIdOf(serverKey.publicKey))
     throw new CodedError('BUNDLE_REJECTED', 'keys/server.key is not the key of the delegation in keys/fleet.json');
   const siteCa = {
@@ -202,6 +233,7 @@ export async function openIdentity(
     serverKey,
     keyId: trusted.keyId,
     delegation: fleet.delegation,
+    revocations: revoked.map(({ signed }) => signed),
     rootCa,
     rootPin: publicKeyPin(rootCa),
     siteCa,

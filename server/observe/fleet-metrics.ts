@@ -48,13 +48,31 @@ export function summarize(fleet: FleetIndex, now: number): FleetSummary {
   return { ...sums, states, releases, convergence: judged === 0 ? null : (states['converged'] ?? 0) / judged };
 }
 
+/** Names of server.md §12.3. */
+function eventOf({ event, text }: Extract<Notice, { kind: 'event' }>): string {
+  if (event === 'regressed') return 'envoy.state_regressed';
+  if (event === 'rejected') return 'envoy.bundle_rejected';
+  return text.split(',').includes('equivocation') ? 'envoy.equivocation' : 'envoy.flagged';
+}
+
 export interface FleetObserver {
   notice(notice: Notice): void;
   stop(): void;
 }
 
+<<<<<<< HEAD
 /** What the metric `vigo_event_loop_delay_seconds` looks back on. */
 const DELAY_WINDOW_MS = 10_000;
+=======
+/** Enrolment tokens by state, of the newest thousand. */
+async function countTokens(store: Store, metrics: Metrics, now: number): Promise<void> {
+  const states = { active: 0, spent: 0, expired: 0, revoked: 0 };
+  for (const { spent, revokedAt, expiresAt } of await store.tokens.list(1000)) {
+    states[spent !== undefined ? 'spent' : revokedAt > 0 ? 'revoked' : expiresAt <= now ? 'expired' : 'active'] += 1;
+  }
+  for (const [state, count] of Object.entries(states)) metrics.set('vigo_tokens', count, { state });
+}
+>>>>>>> main
 
 export function observeFleet(parts: {
   readonly fleet: FleetIndex;
@@ -103,16 +121,21 @@ export function observeFleet(parts: {
     metrics.set('vigo_index_dirty', fleet.dirtyCount);
     metrics.set('vigo_database_size_bytes', await parts.store.sizeBytes());
     metrics.set('vigo_audit_size', await parts.store.audit.count());
+    await countTokens(parts.store, metrics, clock.now());
     const checkpoint = await parts.store.checkpoints.newest();
     if (checkpoint !== undefined) metrics.set('vigo_audit_checkpoint_age_seconds', Math.max(0, clock.now() - checkpoint.time) / 1000);
   });
   return {
     notice(notice) {
       if (notice.kind === 'event') {
-        log.warn('an envoy reports trouble', { event: notice.event, envoy_id: fleet.view(notice.slot).id, detail: notice.text });
+        log.warn('an envoy reports trouble', { event: eventOf(notice), envoy_id: fleet.view(notice.slot).id, detail: notice.text });
         return;
       }
-      for (const [status, count] of Object.entries(notice.checkIns)) if (count > 0) metrics.count('vigo_checkins_total', count, { status });
+      for (const [status, count] of Object.entries(notice.checkIns)) {
+        if (count === 0) continue;
+        metrics.count('vigo_checkins_total', count, { status });
+        metrics.count('vigo_requests_total', count, { service: 'agent', method: 'checkIn', code: 'OK' });
+      }
       // the threads count per bucket; the upper bound stands for each of its values
       for (const [index, count] of notice.durations.entries()) {
         for (let i = 0; i < count; i++)

@@ -16,6 +16,7 @@ import { isInNetworks } from '../access/networks.ts';
 import { type Principal, requirePermission } from '../access/permissions.ts';
 import { isLoopback, RateLimit } from '../access/rate-limit.ts';
 import { authenticateAgent } from './agent-guard.ts';
+import { limitConnections, patience } from './connections.ts';
 import { EventStreams, writeEvents } from './events.ts';
 import { authenticate, LocalSockets, NOBODY } from './guard.ts';
 import type { Handler, HandlerInput } from './handler.ts';
@@ -87,7 +88,7 @@ class RestApp {
     this.#enrollPerAddress = new RateLimit(limits.enroll_per_ip_per_min / 60, limits.enroll_per_ip_per_min, now);
     this.#enroll = new RateLimit(limits.enroll_per_s, limits.enroll_per_s * 4, now);
     this.app = fastify({
-      https: restServerOptions(identity.rootCa, identity.tls),
+      https: { ...restServerOptions(identity.rootCa, identity.tls), ...patience(limits) },
       bodyLimit: limits.rest_body,
       logger: false,
       requestTimeout: limits.body_timeout,
@@ -151,6 +152,8 @@ class RestApp {
         method: request.method,
         url: request.url.slice(0, 200),
       });
+    if (error.code === 'RATE_LIMITED')
+      this.#parts.metrics.count('vigo_rate_limited_total', 1, { bucket: request.url.endsWith('/enroll') ? 'enroll' : 'other' });
     const problem = problemOf(error, { path: request.url.split('?')[0] ?? '', requestId });
     void reply.code(problem.status).headers(problem.headers).send(JSON.stringify(problem.body));
   }
@@ -339,8 +342,7 @@ export async function createRestServer(parts: RestParts): Promise<RestServer> {
   const rest = new RestApp(parts);
   await rest.app.ready();
   const main = rest.app.server as unknown as Server;
-  main.headersTimeout = parts.settings.limits.header_timeout;
-  main.maxConnections = parts.settings.limits.connections_total;
+  limitConnections(main, parts.settings.limits);
   let local: Server | undefined;
   let localPath: string | undefined;
   return {

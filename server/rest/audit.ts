@@ -2,8 +2,11 @@
 import { auditProof, listAudit, listCheckpoints, verifyAuditLog } from '../../core/api/audit.ts';
 import { CodedError } from '../../core/base/errors.ts';
 import { leafHash, MerkleTree } from '../../core/crypto/merkle-log.ts';
+import { actorOf } from '../access/permissions.ts';
+import { acknowledgeBreak } from '../audit/acknowledge.ts';
 import { parseCheckpoint } from '../audit/note.ts';
 import { verifyAudit } from '../audit/verify.ts';
+import { heardWitnesses, witnessFiles } from '../audit/witnesses.ts';
 import { type Handler, handler } from './handler.ts';
 import { page, readCursor, timeText, writeCursor } from './pages.ts';
 import type { RestParts } from './parts.ts';
@@ -39,11 +42,16 @@ export function auditHandlers(parts: RestParts): readonly Handler[] {
       }));
       return page(items, last === undefined ? null : writeCursor('audit', last.seq, clock.now()));
     }),
-    handler(verifyAuditLog, async ({ body }) => {
+    handler(verifyAuditLog, async ({ body, principal }) => {
       const { identity } = parts;
       const keyOf = (keyId: string) => (keyId === identity.keyId ? identity.serverKey.publicKey : undefined);
-      const witnesses = body.checkpoints.length === 0 ? [] : [{ name: 'the given checkpoint', notes: body.checkpoints }];
+      const given = body.checkpoints.length === 0 ? [] : [{ name: 'the given checkpoint', notes: body.checkpoints }];
+      const witnesses = [...given, ...(await heardWitnesses(witnessFiles(parts.settings.audit.witnesses, parts.paths.root)))];
       const findings = await verifyAudit({ store, fleetId: identity.fleetId, siteId: identity.siteId, keyOf, witnesses });
+      if (body.acknowledge === true && findings.length > 0) {
+        if (principal.role !== 'admin') throw new CodedError('PERMISSION_DENIED', 'only the role admin acknowledges a broken log');
+        await acknowledgeBreak(parts, actorOf(principal), findings);
+      }
       return {
         records: await store.audit.count(),
         ok: findings.length === 0,

@@ -2,6 +2,8 @@
 import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
 import { CodedError } from '../../core/base/errors.ts';
 
+/** the last millisecond a Date can hold */
+const MAX_DATE = 8.64e15;
 const LIFE_MS = 24 * 3_600_000;
 /** A restart ends all listings under way, which then start again. */
 const KEY = randomBytes(32);
@@ -43,5 +45,5 @@ export function page<T>(
 
 /** RFC 3339, or null for the zero time. */
 export function timeText(ms: number): string | null {
-  return ms > 0 ? new Date(ms).toISOString() : null;
+  return ms > 0 && ms <= MAX_DATE ? new Date(ms).toISOString() : null;
 }

@@ -50,11 +50,13 @@ export class Authenticator {
   readonly #columns: Columns;
   readonly #site: Site;
   readonly #clock: Clock;
+  readonly #begun: number;
 
   constructor(columns: Columns, site: Site, clock: Clock) {
     this.#columns = columns;
     this.#site = site;
     this.#clock = clock;
+    this.#begun = clock.monotonic();
   }
 
   /**
@@ -92,8 +94,13 @@ export class Authenticator {
   #checkTime(header: Header): void {
     const now = this.#clock.now();
     if (Math.abs(header.sentAtMs - now) > CLOCK_WINDOW_MS)
-      throw new CodedError('CLOCK_SKEW', 'the clocks of envoy and server differ by more than 5 minutes');
-    if (header.sentAtMs < this.#site.startedAt) throw new CodedError('RETRY_FRESH', 'signed before this server started');
+      throw new CodedError('CLOCK_SKEW', 'the clocks of envoy and server differ by more than 5 minutes', {
+        details: { server_time_ms: now },
+      });
+    // a clock that was set back after the start must not shut everybody out until it has caught up
+    const startedAt = Math.min(this.#site.startedAt, now - (this.#clock.monotonic() - this.#begun));
+    if (header.sentAtMs < startedAt)
+      throw new CodedError('RETRY_FRESH', 'signed before this server started', { details: { server_time_ms: now } });
   }
 
   /** Raises the sequence, once, whichever thread is first. True for an honest retry. */
@@ -104,7 +111,10 @@ export class Authenticator {
     for (;;) {
       const held = Atomics.load(sequence, slot);
       if (wanted === held && Atomics.load(digest, slot) === mark && this.#clock.now() - header.sentAtMs < RETRY_WINDOW_MS) return true;
-      if (wanted <= held) throw new CodedError('REPLAYED', 'this sequence number was used', { details: { sequence: header.sequence } });
+      if (wanted <= held)
+        throw new CodedError('REPLAYED', 'this sequence number was used', {
+          details: { sequence: header.sequence, highest: Number(held) },
+        });
       if (Atomics.compareExchange(sequence, slot, held, wanted) === held) {
         Atomics.store(digest, slot, mark);
         this.#columns.dirty[slot] = 1;

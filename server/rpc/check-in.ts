@@ -29,6 +29,8 @@ export interface CheckInSettings {
   readonly jitterPct: number;
   readonly bundleMaxAgeMs: number;
   readonly inlineLimit: number;
+  /** bytes of one set of traits */
+  readonly traitsLimit: number;
   readonly delegation: { readonly record: string; readonly signature: string };
   readonly keyId: string;
 }
@@ -119,6 +121,8 @@ export class CheckInService {
     }
     if (request.protocol > PROTOCOL_VERSION + 1 || request.protocol < PROTOCOL_VERSION - 1)
       throw new CodedError('PROTOCOL_TOO_OLD', `protocol ${request.protocol} and ${PROTOCOL_VERSION} are more than one apart`);
+    if ((request.traits?.set.length ?? 0) > this.#settings.traitsLimit)
+      throw new CodedError('TOO_LARGE', `traits above ${this.#settings.traitsLimit} bytes`, { hint: 'limits.traits_size' });
     if (!Number.isSafeInteger(request.held_seq) || !Number.isSafeInteger(request.release))
       throw new CodedError('BAD_REQUEST', 'a counter is out of range');
     return request;

@@ -3,7 +3,7 @@ import { type Kysely, sql } from 'kysely';
 import type { EnvoyId } from '../../core/base/ids.ts';
 import { countOutcomes, type RunReport } from '../../core/policy/outcome.ts';
 import type { Schema } from './schema.ts';
-import type { RunStore, RunSummary, StoredRun } from './store.ts';
+import { type RunStore, type RunSummary, runKey, type StoredRun } from './store.ts';
 
 const CHUNK = 200;
 
@@ -55,8 +55,8 @@ export function runStore(db: Kysely<Schema>): RunStore {
   async function appendChunk(tx: Kysely<Schema>, chunk: readonly StoredRun[], duplicates: Set<string>): Promise<void> {
     const byKey = new Map<string, StoredRun>();
     for (const run of chunk) {
-      const key = `${run.subject} ${run.report.run_id}`;
-      if (byKey.has(key)) duplicates.add(run.report.run_id);
+      const key = runKey(run.subject, run.report.run_id);
+      if (byKey.has(key)) duplicates.add(key);
       else byKey.set(key, run);
     }
     const inserted = await tx
@@ -67,11 +67,11 @@ export function runStore(db: Kysely<Schema>): RunStore {
       .execute();
     const details: Schema['run_details'][] = [];
     for (const { position, subject, run_id } of inserted) {
-      const key = `${subject} ${run_id}`;
+      const key = runKey(subject as EnvoyId, run_id);
       details.push({ position, report: JSON.stringify(byKey.get(key)!.report) });
       byKey.delete(key);
     }
-    for (const run of byKey.values()) duplicates.add(run.report.run_id);
+    for (const key of byKey.keys()) duplicates.add(key);
     if (details.length > 0) await tx.insertInto('run_details').values(details).execute();
   }
 

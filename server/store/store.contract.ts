@@ -206,8 +206,9 @@ export function storeContract(open: () => Store): void {
     const [a, b] = [newId(NOW), newId(NOW)];
     const [one, two] = [newId(NOW), newId(NOW)];
     const dry = { ...aRun(a, two, { mode: 'dry_run', outcomes: [], partial: 'filtered' }), receivedAt: NOW + 50 };
-    expect(await open().runs.appendBatch([aRun(a, one), aRun(a, one), dry])).toEqual(new Set([one]));
-    expect(await open().runs.appendBatch([aRun(a, one, { release: 9 }), aRun(b, one)])).toEqual(new Set([one]));
+    expect(await open().runs.appendBatch([aRun(a, one), aRun(a, one), dry])).toEqual(new Set([`${a} ${one}`]));
+    // the same id of another envoy is another run
+    expect(await open().runs.appendBatch([aRun(a, one, { release: 9 }), aRun(b, one)])).toEqual(new Set([`${a} ${one}`]));
     const found = await open().runs.byId(one);
     expect(found.map((run) => run.summary.subject)).toEqual([a, b]);
     expect(found[0]!.report).toEqual(aRun(a, one).report);

@@ -131,6 +131,11 @@ export interface StoredRun {
   readonly report: RunReport;
 }
 
+/** Two envoys may name their runs alike. */
+export function runKey(subject: EnvoyId, runId: string): string {
+  return `${subject} ${runId}`;
+}
+
 export interface RunSummary {
   /** grows with arrival; what a cursor holds */
   readonly position: number;
@@ -164,7 +169,7 @@ export interface RunFilter {
 }
 
 export interface RunStore {
-  /** One run of one subject is kept once: answers the run ids that were there before. */
+  /** One run of one subject is kept once: answers the keys ({@link runKey}) of those that were there before. */
   appendBatch(batch: readonly StoredRun[]): Promise<ReadonlySet<string>>;
   /** newest arrival first */
   list(filter: RunFilter, limit: number): Promise<readonly RunSummary[]>;

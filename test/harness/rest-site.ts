@@ -7,6 +7,7 @@ import { register } from '../../agent/enroll/register.ts';
 import { main } from '../../cli/main.ts';
 import { systemClock } from '../../core/base/clock.ts';
 import { newId } from '../../core/base/ids.ts';
+import type { Logger } from '../../core/base/log.ts';
 import { Redactor } from '../../core/base/redaction.ts';
 import type { CommandIo } from '../../core/command/command.ts';
 import { initSite } from '../../server/init.ts';
@@ -89,8 +90,8 @@ export function https(
   });
 }
 
-/** Starts everything; once a test file. */
-export async function startSite(): Promise<void> {
+/** Starts everything; once a test file. `settings`: more lines of server.yaml */
+export async function startSite(more: { readonly settings?: string; readonly log?: Logger } = {}): Promise<void> {
   await initSite({
     dataDir,
     hostname: 'localhost',
@@ -102,14 +103,15 @@ export async function startSite(): Promise<void> {
     settings: {},
   });
   const text =
-    'server: { hostname: localhost, grpc_listen: "127.0.0.1:0", threads: 1 }\nenrollment: { token_bcrypt_cost: 10, pending: ["wait-*"] }\n';
+    'server: { hostname: localhost, grpc_listen: "127.0.0.1:0", threads: 1 }\nenrollment: { token_bcrypt_cost: 10, pending: ["wait-*"] }\n' +
+    (more.settings ?? '');
   const read = readSettings(text, { file: 'server.yaml', hostname: 'localhost' });
   if (!read.ok) throw new Error(read.problems.map(({ message }) => message).join());
   running = await startServer({
     dataDir,
     settings: read.settings,
     clock: systemClock,
-    log: quietLog(),
+    log: more.log ?? quietLog(),
     redactor: new Redactor(),
     version: 'test',
     fatal: (error) => {

@@ -272,7 +272,8 @@ export class TestSite {
   }
 }
 
-function callOn(
+/** One unary call as HTTP/2, whatever its bytes. */
+export function callOn(
   session: ClientHttp2Session,
   request: Buffer,
   method: AgentMethod,

@@ -25,7 +25,7 @@ import {
   tokenOf,
 } from '../harness/rest-site.ts';
 
-beforeAll(startSite, 60_000);
+beforeAll(() => startSite(), 60_000);
 afterAll(stopSite, 30_000);
 
 describe('a fleet of one', () => {

@@ -8,7 +8,7 @@ import { handlersOf } from '../../server/rest/index.ts';
 import { problemOf, toCoded } from '../../server/rest/problem.ts';
 import { asUser, cli, dataDir, https, port, restOf, rootCa, startSite, stopSite, tokenOf } from '../harness/rest-site.ts';
 
-beforeAll(startSite, 60_000);
+beforeAll(() => startSite(), 60_000);
 afterAll(stopSite, 30_000);
 
 describe('who may', () => {

@@ -11,11 +11,14 @@ import { cliCommand, withClient } from '../../globals.ts';
 export const auditVerify = cliCommand({
   name: ['audit', 'verify'],
   summary: 'verifies every record, checkpoint and signature; exit 1 with the findings',
-  flags: z.object({ checkpoint: flag.many('file with a checkpoint kept elsewhere', { value: 'file' }) }),
+  flags: z.object({
+    checkpoint: flag.many('file with a checkpoint kept elsewhere', { value: 'file' }),
+    acknowledge: flag.on('accept changes again although findings stand; recorded, role admin'),
+  }),
   run: (input, io) =>
     withClient(input, io, async (client, output) => {
       const checkpoints = input.flags.checkpoint.map((file) => readFileSync(file, 'utf8'));
-      const reply = await client.call(verifyAuditLog, { body: { checkpoints } });
+      const reply = await client.call(verifyAuditLog, { body: { checkpoints, ...(input.flags.acknowledge ? { acknowledge: true } : {}) } });
       if (output.form === 'json') io.out(formatJson(reply));
       else {
         for (const { kind, seq, message } of reply.findings) io.err(`${seq}: ${kind}: ${escapeCell(message)}\n`);
