@@ -60,10 +60,9 @@ export interface FleetObserver {
   stop(): void;
 }
 
-<<<<<<< HEAD
 /** What the metric `vigo_event_loop_delay_seconds` looks back on. */
 const DELAY_WINDOW_MS = 10_000;
-=======
+
 /** Enrolment tokens by state, of the newest thousand. */
 async function countTokens(store: Store, metrics: Metrics, now: number): Promise<void> {
   const states = { active: 0, spent: 0, expired: 0, revoked: 0 };
@@ -72,7 +71,6 @@ async function countTokens(store: Store, metrics: Metrics, now: number): Promise
   }
   for (const [state, count] of Object.entries(states)) metrics.set('vigo_tokens', count, { state });
 }
->>>>>>> main
 
 export function observeFleet(parts: {
   readonly fleet: FleetIndex;
