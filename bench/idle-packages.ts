@@ -3,5 +3,5 @@ import { credentials } from '@grpc/grpc-js';
 import { open } from 'lmdb';
 import sodium from 'sodium-native';
 
-process.stdout.write(`${typeof credentials} ${typeof open} ${sodium.crypto_sign_BYTES}\n`);
+process.stdout.write(`${typeof credentials} ${typeof open} ${typeof sodium}\n`);
 setInterval(() => undefined, 60_000);

@@ -8,7 +8,7 @@ import { canonicalBytes } from '../core/base/json.ts';
 import { buildExecutable } from '../deploy/sea/build.ts';
 import { policyFrom } from '../test/harness/policy.ts';
 import { Child } from './child.ts';
-import { type Bench, type BenchContext, type Figure, MEGABYTE, median, pause } from './measure.ts';
+import { type Bench, type BenchContext, type Figure, median, pause } from './measure.ts';
 import { makeSite } from './site.ts';
 
 const RESOURCES = 50;
