@@ -1,5 +1,6 @@
 /** What a server does for itself once an hour: forgets what is past its retention, renews its certificate, and once a day verifies the audit log. */
 import { messageOf } from '../core/base/errors.ts';
+import { scopeOfCheck } from './audit/acknowledge.ts';
 import { verifyAudit } from './audit/verify.ts';
 import { heardWitnesses, witnessFiles } from './audit/witnesses.ts';
 import type { ServerParts } from './parts.ts';
@@ -20,8 +21,9 @@ async function forget({ store, settings, clock, log }: ServerParts): Promise<voi
 /** A break stops further changes until an admin has looked. */
 async function verifyDaily({ store, identity, trail, metrics, log, settings, paths }: ServerParts): Promise<void> {
   const keyOf = (keyId: string) => (keyId === identity.keyId ? identity.serverKey.publicKey : undefined);
-  const witnesses = await heardWitnesses(witnessFiles(settings.audit.witnesses, paths.root));
-  const findings = await verifyAudit({ store, fleetId: identity.fleetId, siteId: identity.siteId, keyOf, witnesses });
+  const { newest, hearsWitnesses } = await scopeOfCheck(store);
+  const witnesses = hearsWitnesses ? await heardWitnesses(witnessFiles(settings.audit.witnesses, paths.root)) : [];
+  const findings = await verifyAudit({ store, fleetId: identity.fleetId, siteId: identity.siteId, keyOf, witnesses }, newest);
   const [first] = findings;
   if (first === undefined) return;
   metrics.count('vigo_audit_verify_failures_total', findings.length);

@@ -7,7 +7,7 @@ import type { Logger } from '../core/base/log.ts';
 import type { Redactor } from '../core/base/redaction.ts';
 import { newTicketKeys, type TlsIdentity } from '../core/crypto/tls.ts';
 import { advertised, certificateNames } from './addresses.ts';
-import { ACKNOWLEDGED } from './audit/acknowledge.ts';
+import { scopeOfCheck } from './audit/acknowledge.ts';
 import { createCheckpointer, fileWitness } from './audit/checkpoint.ts';
 import { createTrail } from './audit/trail.ts';
 import { START_UP_LEAVES, verifyNewest } from './audit/verify.ts';
@@ -97,11 +97,12 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     const witnessPaths = witnessFiles(settings.audit.witnesses, options.dataDir);
     await step(log, clock, 'audit log', async () => {
       try {
-        const acknowledged = await store.counters.get(ACKNOWLEDGED);
-        const leaves = Math.min(START_UP_LEAVES, Math.max(0, (await store.audit.head()).size - acknowledged));
-        // an acknowledged break would show again in what the witnesses keep of the time before it; the daily check still hears them
-        const witnesses = acknowledged > 0 ? [] : await heardWitnesses(witnessPaths);
-        await verifyNewest({ store, fleetId: identity.fleetId, siteId: identity.siteId, keyOf, witnesses }, leaves);
+        const { newest, hearsWitnesses } = await scopeOfCheck(store);
+        const witnesses = hearsWitnesses ? await heardWitnesses(witnessPaths) : [];
+        await verifyNewest(
+          { store, fleetId: identity.fleetId, siteId: identity.siteId, keyOf, witnesses },
+          Math.min(START_UP_LEAVES, newest),
+        );
       } catch (thrown) {
         if (!(thrown instanceof CodedError) || thrown.code !== 'AUDIT_BROKEN') throw thrown;
         // the server serves on, but refuses every change until an admin has looked
