@@ -62,16 +62,12 @@ class LmdbStateStore implements StateStore {
   }
 
   async #write(entries: Readonly<Record<string, string | undefined>>): Promise<void> {
-    try {
-      await this.#root.transaction(() => {
-        for (const [key, value] of Object.entries(entries)) {
-          if (value === undefined) void this.#root.remove(key);
-          else void this.#root.put(key, value);
-        }
-      });
-    } catch (thrown) {
-      throw stateFailure(this.#dir, thrown);
-    }
+    await this.#change(() => {
+      for (const [key, value] of Object.entries(entries)) {
+        if (value === undefined) this.#root.removeSync(key);
+        else this.#root.putSync(key, value);
+      }
+    });
   }
 
   #readHeld(): HeldPolicy | undefined {
@@ -141,7 +137,7 @@ class LmdbStateStore implements StateStore {
       const keys: number[] = [];
       for (const { key, value } of this.#results.getRange({})) if (wanted.has(this.#parse(value).report.run_id)) keys.push(key);
       await this.#change(() => {
-        for (const key of keys) void this.#results.remove(key);
+        for (const key of keys) this.#results.removeSync(key);
       });
     },
     count: () => this.#results.getCount({}),
@@ -160,9 +156,13 @@ class LmdbStateStore implements StateStore {
     }
   }
 
+  /**
+   * One durable commit, made while the caller waits: it takes a few milliseconds, a few times a cycle. The queued commits of lmdb reject promises that nobody
+   * holds when the disk is full, which would end the process.
+   */
   async #change(work: () => void): Promise<void> {
     try {
-      await this.#root.transaction(work);
+      this.#root.transactionSync(work);
     } catch (thrown) {
       throw stateFailure(this.#dir, thrown);
     }
@@ -188,9 +188,9 @@ class LmdbStateStore implements StateStore {
     }
     const before = this.facts.get('droppedResults') ?? 0;
     await this.#change(() => {
-      for (const key of dropped) void this.#results.remove(key);
-      void this.#results.put((rows.at(-1)?.key ?? 0) + 1, text);
-      if (dropped.length > 0) void this.#root.put('fact:droppedResults', JSON.stringify(before + dropped.length));
+      for (const key of dropped) this.#results.removeSync(key);
+      this.#results.putSync((rows.at(-1)?.key ?? 0) + 1, text);
+      if (dropped.length > 0) this.#root.putSync('fact:droppedResults', JSON.stringify(before + dropped.length));
     });
   }
 

@@ -1,5 +1,5 @@
 /** Who runs, and who waits: a lock file and a preempt sentinel that survive crashes without lying about them (config.md §15.3). */
-import { linkSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { linkSync, lstatSync, mkdirSync, readFileSync, readlinkSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
 
@@ -29,7 +29,7 @@ function isAlive({ pid, born }: LockHolder): boolean {
 function read(file: string): { readonly text: string; readonly holder: LockHolder | undefined } | undefined {
   let text: string;
   try {
-    text = readFileSync(file, 'utf8');
+    text = lstatSync(file).isSymbolicLink() ? readlinkSync(file) : readFileSync(file, 'utf8');
   } catch {
     // nothing there
     return undefined;
@@ -57,7 +57,7 @@ export class RunFiles {
   /** True when the lock is ours now. What a dead process left is taken away first. */
   tryLock(): boolean {
     const candidate = `${this.#lock}.${process.pid}`;
-    writeFileSync(candidate, this.#self(), { mode: 0o600 });
+    this.#write(candidate);
     try {
       if (this.#link(candidate)) return true;
       return this.#takeAwayStale() && this.#link(candidate);
@@ -78,7 +78,7 @@ export class RunFiles {
 
   askToYield(): void {
     const candidate = `${this.#sentinel}.${process.pid}`;
-    writeFileSync(candidate, this.#self(), { mode: 0o600 });
+    this.#write(candidate);
     renameSync(candidate, this.#sentinel);
   }
 
@@ -93,6 +93,18 @@ export class RunFiles {
     if (found.holder !== undefined && isAlive(found.holder)) return found.holder.pid !== process.pid;
     rmSync(this.#sentinel, { force: true });
     return false;
+  }
+
+  /** On a full disk the text stands in a symbolic link, which needs no room of its own: enforcement must not end for want of a lock. */
+  #write(candidate: string): void {
+    rmSync(candidate, { force: true });
+    try {
+      writeFileSync(candidate, this.#self(), { mode: 0o600 });
+    } catch (thrown) {
+      if (!['ENOSPC', 'EDQUOT'].includes((thrown as NodeJS.ErrnoException).code ?? '')) throw thrown;
+      rmSync(candidate, { force: true });
+      symlinkSync(this.#self(), candidate);
+    }
   }
 
   #self(): string {

@@ -60,6 +60,9 @@ export interface FleetObserver {
   stop(): void;
 }
 
+/** What the metric `vigo_event_loop_delay_seconds` looks back on. */
+const DELAY_WINDOW_MS = 10_000;
+
 /** Enrolment tokens by state, of the newest thousand. */
 async function countTokens(store: Store, metrics: Metrics, now: number): Promise<void> {
   const states = { active: 0, spent: 0, expired: 0, revoked: 0 };
@@ -80,6 +83,8 @@ export function observeFleet(parts: {
   readonly staleFactor: number;
 }): FleetObserver {
   const { fleet, metrics, clock, log } = parts;
+  /** longest delay of the accepting threads, a value a second each */
+  const delays: { readonly at: number; readonly ms: number }[] = [];
   metrics.set('vigo_up_since_timestamp_seconds', Math.floor(clock.now() / 1000));
   const silence = setInterval(() => {
     const { offline, online } = fleet.judgeSilence(clock.now(), parts.staleFactor * parts.intervalMs);
@@ -137,6 +142,10 @@ export function observeFleet(parts: {
       metrics.set('vigo_connections', notice.kept, { kind: 'agent_kept' });
       if (notice.handshakes > 0) metrics.count('vigo_tls_handshakes_total', notice.handshakes, { result: 'ok', resumed: 'false' });
       metrics.set('vigo_event_loop_delay_seconds', notice.delayP99Ms / 1000, { thread: 0, quantile: 'p99' });
+      const now = clock.monotonic();
+      delays.push({ at: now, ms: notice.delayMaxMs });
+      while (delays[0] !== undefined && now - delays[0].at > DELAY_WINDOW_MS) delays.shift();
+      metrics.set('vigo_event_loop_delay_seconds', Math.max(...delays.map(({ ms }) => ms)) / 1000, { thread: 0, quantile: 'max' });
     },
     stop() {
       clearInterval(silence);

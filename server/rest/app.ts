@@ -288,7 +288,13 @@ class RestApp {
       throw new CodedError('PRECONDITION_REQUIRED', 'an Idempotency-Key is needed', {
         hint: '16 to 64 characters, the same for a repetition',
       });
-    if (contract.method !== 'POST' || typeof key !== 'string' || contract.permission === 'public')
+    // what is revealed is not kept, and every look at it is recorded
+    if (
+      contract.method !== 'POST' ||
+      typeof key !== 'string' ||
+      contract.permission === 'public' ||
+      contract.permission === 'secrets.reveal'
+    )
       return { ...(await work()), replayed: false };
     const { params, query, body } = input;
     return await this.#idempotency.once(

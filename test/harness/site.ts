@@ -12,6 +12,10 @@ export interface Site {
   readonly apiPort: number;
   start(): Promise<void>;
   stop(): Promise<Finished | undefined>;
+  /** as a power cut would */
+  kill(): Promise<void>;
+  /** 0 while it does not run */
+  pid(): number;
   log(): string;
   /** @throws with both streams when it does not exit 0 */
   cli(args: readonly string[], stdin?: string): Promise<string>;
@@ -28,6 +32,11 @@ export interface SiteOptions {
   readonly settings?: Readonly<Record<string, Readonly<Record<string, unknown>>>> | undefined;
   /** folder that becomes the stage */
   readonly tree?: string | undefined;
+  /** where the data directory is made; a new folder without */
+  readonly top?: string | undefined;
+  /** more flags before the command */
+  readonly flags?: readonly string[] | undefined;
+  readonly env?: Readonly<Record<string, string>> | undefined;
 }
 
 function must(what: string, result: Finished): string {
@@ -37,12 +46,12 @@ function must(what: string, result: Finished): string {
 
 /** Made, not started. */
 export async function makeSite(options: SiteOptions): Promise<Site> {
-  const top = mkdtempSync(join(tmpdir(), 'vigo-site-'));
+  const top = options.top ?? mkdtempSync(join(tmpdir(), 'vigo-site-'));
   const dataDir = join(top, 'data');
   const [grpcPort, apiPort] = [await freePort(), await freePort()];
-  const env = { HOME: top };
+  const env = { HOME: top, ...options.env };
   const listen = options.listen ?? '127.0.0.1';
-  const globals = ['--data-dir', dataDir, '--allow-root'];
+  const globals = ['--data-dir', dataDir, '--allow-root', ...(options.flags ?? [])];
   const init = await runProgram(
     'vigosrv',
     [
@@ -82,6 +91,12 @@ export async function makeSite(options: SiteOptions): Promise<Site> {
       await running.printed('the server is up', 30_000);
     },
     stop,
+    async kill() {
+      running?.kill('SIGKILL');
+      logs += (await running?.finished)?.stderr ?? '';
+      running = undefined;
+    },
+    pid: () => running?.pid ?? 0,
     log: () => logs + (running?.stderr() ?? ''),
     cli,
     cliJson: async <T>(args: readonly string[], stdin?: string) => JSON.parse(await cli(['--json', ...args], stdin)) as T,
