@@ -17,5 +17,7 @@ export default {
   ],
   reporters: ['default', '<rootDir>/tools/plain-count-reporter.mjs'],
   watchman: false,
+  // integration tests start real processes, on machines that may be busy
+  testTimeout: 30_000,
   maxWorkers: 2,
 };

@@ -118,7 +118,9 @@ export async function takeReply(reply: CheckInReply, offsetMs: number, parts: In
     });
   }
   await state.facts.set('authority', reply.authority);
-  await state.facts.set('provenAt', Math.max(state.facts.get('provenAt') ?? 0, Date.parse(accepted.header.issued_at)));
+  // a header from the future is taken and flagged, but proves nothing beyond now: later heads would all look old
+  const proven = Math.min(judge.now, Date.parse(accepted.header.issued_at));
+  await state.facts.set('provenAt', Math.max(state.facts.get('provenAt') ?? 0, proven));
   await state.facts.set('noPolicy', accepted.header.kind === 'no_policy' ? (accepted.header.reason ?? 'no_match') : '');
   await state.facts.set('bundleRejected', '');
 }

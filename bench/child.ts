@@ -19,20 +19,29 @@ export function usageNow(): Usage {
 
 export class Child {
   readonly #process: ChildProcess;
-  readonly #waiting: ((message: unknown) => void)[] = [];
+  readonly #waiting: { resolve(message: unknown): void; reject(error: Error): void }[] = [];
+  /** said before anybody asked */
+  readonly #early: unknown[] = [];
 
   constructor(file: string, args: readonly string[], execArgv: readonly string[] = []) {
     this.#process = fork(new URL(file, import.meta.url), [...args], {
       execArgv: [...execArgv],
       stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
     });
-    this.#process.on('message', (message) => this.#waiting.shift()?.(message));
+    this.#process.on('message', (message) => {
+      const waiting = this.#waiting.shift();
+      if (waiting === undefined) this.#early.push(message);
+      else waiting.resolve(message);
+    });
+    this.#process.once('exit', (code) => {
+      for (const { reject } of this.#waiting.splice(0)) reject(new Error(`${file} ended with code ${code}`));
+    });
   }
 
   next<T>(): Promise<T> {
+    if (this.#early.length > 0) return Promise.resolve(this.#early.shift() as T);
     return new Promise((resolve, reject) => {
-      this.#waiting.push((message) => resolve(message as T));
-      this.#process.once('exit', (code) => reject(new Error(`a bench process ended with code ${code}`)));
+      this.#waiting.push({ resolve: (message) => resolve(message as T), reject });
     });
   }
 

@@ -3,7 +3,9 @@
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
+import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { Server, ServerCredentials, type ServiceDefinition, type UntypedServiceImplementation } from '@grpc/grpc-js';
+import { newSigningKey, sign, verify } from '../core/crypto/ed25519.ts';
 import { readKeyFile } from '../core/crypto/key-file.ts';
 import { dataPaths } from '../server/identity/paths.ts';
 import { serve, usageNow } from './child.ts';
@@ -46,4 +48,24 @@ const listener = createServer({ noDelay: true }, (socket) => injector.injectConn
     process.send?.({ port: typeof address === 'object' ? address?.port : 0 });
   },
 );
-serve(() => ({ ...usageNow(), delayMs: 0 }));
+const delay = monitorEventLoopDelay({ resolution: 1 });
+delay.enable();
+
+/** CPU microseconds of one bare verification of a message of this length. */
+function verifyCost(bytes: number, times: number): number {
+  const key = newSigningKey();
+  const message = Buffer.alloc(bytes, 7);
+  const signature = sign(key.secretKey, message);
+  const before = process.cpuUsage();
+  for (let i = 0; i < times; i++) if (!verify(key.publicKey, message, signature)) throw new Error('a good signature was refused');
+  const { user, system } = process.cpuUsage(before);
+  return (user + system) / times;
+}
+
+serve((question) => {
+  if (typeof question === 'object' && question !== null && 'verifyBytes' in question)
+    return { verifyUs: verifyCost(Number(question.verifyBytes), 1_000) };
+  const delayMs = delay.max / 1e6;
+  delay.reset();
+  return { ...usageNow(), delayMs };
+});

@@ -21,6 +21,15 @@ export interface LoadOrder {
   readonly rate: number;
 }
 
+/** Every envoy comes once a pass on a connection of its own, `at` of them at a time. */
+export interface SweepOrder {
+  readonly port: number;
+  readonly from: number;
+  readonly envoys: number;
+  readonly passes: number;
+  readonly at: number;
+}
+
 export interface LoadReply {
   readonly requests: number;
   readonly noChange: number;
@@ -44,9 +53,15 @@ interface Held {
   keyIds: string[];
 }
 
+/** An echo is asked with as many bytes as a check-in that holds a policy. */
+function assumed(): Held {
+  const hash = Buffer.alloc(32, 1);
+  return { release: 1, policyHash: hash, headerHash: hash, seq: Date.now(), directive: hash, keyIds: ['0'.repeat(16)] };
+}
+
 class Envoy {
   readonly #envoy: BenchEnvoy;
-  readonly #order: LoadOrder;
+  readonly #order: Pick<LoadOrder, 'port' | 'mode' | 'path'>;
   readonly #secretKey: Buffer;
   #session: ClientHttp2Session | undefined;
   #ticket: Buffer | undefined;
@@ -55,10 +70,11 @@ class Envoy {
   replyBytes = 0;
   requestBytes = 0;
 
-  constructor(envoy: BenchEnvoy, order: LoadOrder) {
+  constructor(envoy: BenchEnvoy, order: Pick<LoadOrder, 'port' | 'mode' | 'path'>) {
     this.#envoy = envoy;
     this.#order = order;
     this.#secretKey = Buffer.from(envoy.secretKey, 'hex');
+    if (order.path === 'echo') this.#held = assumed();
   }
 
   #connected(): ClientHttp2Session {
@@ -210,5 +226,24 @@ async function run(order: LoadOrder): Promise<LoadReply> {
   };
 }
 
-serve((question) => run(question as LoadOrder));
+async function sweep(order: SweepOrder): Promise<{ readonly requests: number; readonly failed: number }> {
+  const envoys = site.envoys
+    .slice(order.from, order.from + order.envoys)
+    .map((envoy) => new Envoy(envoy, { port: order.port, mode: 'resumed', path: 'check-in' }));
+  let failed = 0;
+  for (let pass = 0; pass < order.passes; pass++) {
+    let next = 0;
+    const lane = async () => {
+      for (let envoy = envoys[next++]; envoy !== undefined; envoy = envoys[next++]) {
+        await envoy.once().catch(() => {
+          failed++;
+        });
+      }
+    };
+    await Promise.all(Array.from({ length: order.at }, lane));
+  }
+  return { requests: envoys.length * order.passes, failed };
+}
+
+serve((question) => ('passes' in (question as object) ? sweep(question as SweepOrder) : run(question as LoadOrder)));
 process.send?.({ ready: true });

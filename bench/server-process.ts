@@ -9,6 +9,8 @@ import { sha256Hex } from '../core/policy/bundle.ts';
 import { startServer } from '../server/server.ts';
 import { readSettings } from '../server/settings.ts';
 import { serve, usageNow } from './child.ts';
+import { collectGarbage } from './collect-garbage.ts';
+import { enrollAgent } from './enroll-agent.ts';
 
 const dataDir = process.argv[2]!;
 const parsed = readSettings(readFileSync(join(dataDir, 'server.yaml'), 'utf8'), { file: 'server.yaml', hostname: 'localhost' });
@@ -24,7 +26,8 @@ const server = await startServer({
     throw error;
   },
 });
-const body = canonicalBytes({
+const policyFile = process.argv[3];
+const empty = {
   schema: 1,
   release: 1,
   version: 'v',
@@ -41,9 +44,11 @@ const body = canonicalBytes({
   modules: [],
   templates: {},
   devices: [],
-});
+};
+const body = policyFile === undefined ? canonicalBytes(empty) : readFileSync(policyFile);
+const { entry } = JSON.parse(Buffer.from(body).toString('utf8')) as { entry: string };
 const policy = {
-  entry: 'e#0',
+  entry,
   body,
   bodySha256: sha256Hex(body),
   policyHash: sha256Hex('policy'),
@@ -56,21 +61,24 @@ await server.parts.releases.use({
   number: 1,
   version: 'v',
   root: sha256Hex('root'),
-  entries: new Map([['e#0', policy]]),
-  entryIdFor: () => 'e#0',
+  entries: new Map([[entry, policy]]),
+  entryIdFor: () => entry,
   environmentOf: () => null,
 });
 
-let delayMs = 0;
-const collect = async () => {
+/** Of the last ten seconds, all accepting threads. */
+async function longestDelayMs(): Promise<number> {
   const text = await server.parts.metrics.text();
-  const found = /vigo_event_loop_delay_seconds\{[^}]*quantile="p99"[^}]*\} ([\d.e-]+)/.exec(text);
-  delayMs = Math.max(delayMs, Number(found?.[1] ?? 0) * 1000);
-};
-const watch = setInterval(() => void collect(), 1000);
-process.once('SIGTERM', () => {
-  clearInterval(watch);
-  void server.stop().then(() => process.exit(0));
+  const found = /vigo_event_loop_delay_seconds\{[^}]*quantile="max"[^}]*\} ([\d.e-]+)/.exec(text);
+  return Number(found?.[1] ?? 0) * 1000;
+}
+
+process.once('SIGTERM', () => void server.stop().then(() => process.exit(0)));
+serve(async (question) => {
+  if (question === 'delay') return { delayMs: await longestDelayMs() };
+  if (question === 'collect') await collectGarbage();
+  if (typeof question === 'object' && question !== null && 'enroll' in question)
+    return enrollAgent(server, String(question.enroll), 'hostname' in question ? String(question.hostname) : 'host');
+  return usageNow();
 });
-serve(() => ({ ...usageNow(), delayMs }));
 process.send?.({ port: server.rpcPort });

@@ -34,8 +34,9 @@ export async function makeSite(
   envoys: number,
   keyed: number,
   settings: Readonly<Record<string, unknown>> = {},
+  name = `site-${envoys}`,
 ): Promise<BenchSite> {
-  const dataDir = join(dir, `site-${envoys}`);
+  const dataDir = join(dir, name);
   const server = { grpc_listen: '127.0.0.1:0', api_listen: '127.0.0.1:0', threads: 1 };
   await initSite({
     dataDir,
@@ -59,7 +60,7 @@ export async function makeSite(
       for (let i = first; i < Math.min(envoys, first + 1_000); i++) {
         const key = newSigningKey();
         const id = newId(now + i);
-        const hostname = `host-${i}.example.com`;
+        const hostname = `host-${String(i).padStart(6, '0')}.example.com`;
         await tx.envoys.insert({
           id,
           hostname,

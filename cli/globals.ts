@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { type Command, type CommandInput, type CommandIo, commandOf, type OutputOptions } from '../core/command/command.ts';
 import { flag } from '../core/command/flags.ts';
+import { escapeCell } from '../core/command/output.ts';
 import { type ApiClient, createApiClient } from './api-client.ts';
 import { connectionOf } from './settings.ts';
 
@@ -45,7 +46,7 @@ export async function withClient<T>(
   const client = createApiClient(connectionOf(globals, io.env), {
     signal: io.signal,
     claimedBy: io.env['SUDO_USER'] ?? io.env['LOGNAME'],
-    ...(globals.verbose ? { trace: (line: string) => io.err(`${line}\n`) } : {}),
+    ...(globals.verbose ? { trace: (line: string) => io.err(`${escapeCell(line)}\n`) } : {}),
   });
   try {
     return await work(client, outputOf(globals, io));

@@ -1,6 +1,8 @@
 /** What a server does for itself once an hour: forgets what is past its retention, renews its certificate, and once a day verifies the audit log. */
 import { messageOf } from '../core/base/errors.ts';
+import { scopeOfCheck } from './audit/acknowledge.ts';
 import { verifyAudit } from './audit/verify.ts';
+import { heardWitnesses, witnessFiles } from './audit/witnesses.ts';
 import type { ServerParts } from './parts.ts';
 
 const HOUR_MS = 3_600_000;
@@ -17,9 +19,11 @@ async function forget({ store, settings, clock, log }: ServerParts): Promise<voi
 }
 
 /** A break stops further changes until an admin has looked. */
-async function verifyDaily({ store, identity, trail, metrics, log }: ServerParts): Promise<void> {
+async function verifyDaily({ store, identity, trail, metrics, log, settings, paths }: ServerParts): Promise<void> {
   const keyOf = (keyId: string) => (keyId === identity.keyId ? identity.serverKey.publicKey : undefined);
-  const findings = await verifyAudit({ store, fleetId: identity.fleetId, siteId: identity.siteId, keyOf });
+  const { newest, hearsWitnesses } = await scopeOfCheck(store);
+  const witnesses = hearsWitnesses ? await heardWitnesses(witnessFiles(settings.audit.witnesses, paths.root)) : [];
+  const findings = await verifyAudit({ store, fleetId: identity.fleetId, siteId: identity.siteId, keyOf, witnesses }, newest);
   const [first] = findings;
   if (first === undefined) return;
   metrics.count('vigo_audit_verify_failures_total', findings.length);

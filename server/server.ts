@@ -7,10 +7,11 @@ import type { Logger } from '../core/base/log.ts';
 import type { Redactor } from '../core/base/redaction.ts';
 import { newTicketKeys, type TlsIdentity } from '../core/crypto/tls.ts';
 import { advertised, certificateNames } from './addresses.ts';
-import { ACKNOWLEDGED } from './audit/acknowledge.ts';
+import { scopeOfCheck } from './audit/acknowledge.ts';
 import { createCheckpointer, fileWitness } from './audit/checkpoint.ts';
 import { createTrail } from './audit/trail.ts';
 import { START_UP_LEAVES, verifyNewest } from './audit/verify.ts';
+import { heardWitnesses, witnessFiles } from './audit/witnesses.ts';
 import { lockDataDirectory } from './data-lock.ts';
 import { Bcrypt } from './enroll/bcrypt.ts';
 import { Enrollment } from './enroll/enroll.ts';
@@ -84,6 +85,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     const identityOptions = () => ({ names: certificateNames(settings), certDays: settings.server.tls.server_cert_days, now: clock.now() });
     const identity = await step(log, clock, 'keys', () => openIdentity(paths, identityOptions()));
     const metrics = createMetrics();
+    metrics.set('vigo_build_info', 1, { version, commit: 'unknown', role: settings.spanner.role });
     const store = withMetrics(
       await step(log, clock, 'database', () => openDatabase(databaseOptions(settings, options.dataDir), clock.now())),
       metrics,
@@ -92,11 +94,15 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     const keyOf = (keyId: string) => (keyId === identity.keyId ? identity.serverKey.publicKey : undefined);
     let recorded = () => {};
     const trail = createTrail({ clock, site: identity.siteId, epoch: () => identity.epoch, onRecord: () => recorded() });
+    const witnessPaths = witnessFiles(settings.audit.witnesses, options.dataDir);
     await step(log, clock, 'audit log', async () => {
       try {
-        const acknowledged = await store.counters.get(ACKNOWLEDGED);
-        const leaves = Math.min(START_UP_LEAVES, Math.max(0, (await store.audit.head()).size - acknowledged));
-        await verifyNewest({ store, fleetId: identity.fleetId, siteId: identity.siteId, keyOf }, leaves);
+        const { newest, hearsWitnesses } = await scopeOfCheck(store);
+        const witnesses = hearsWitnesses ? await heardWitnesses(witnessPaths) : [];
+        await verifyNewest(
+          { store, fleetId: identity.fleetId, siteId: identity.siteId, keyOf, witnesses },
+          Math.min(START_UP_LEAVES, newest),
+        );
       } catch (thrown) {
         if (!(thrown instanceof CodedError) || thrown.code !== 'AUDIT_BROKEN') throw thrown;
         // the server serves on, but refuses every change until an admin has looked
@@ -111,9 +117,6 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     await step(log, clock, 'fleet index', async () => {
       for await (const row of store.envoys.all()) fleet.load(row);
     });
-    const witnesses = settings.audit.witnesses
-      .filter((name) => name.startsWith('file:'))
-      .map((name) => fileWitness(resolve(options.dataDir, name.slice(5))));
     const checkpointer = createCheckpointer({
       store,
       clock,
@@ -123,7 +126,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       siteId: identity.siteId,
       epoch: () => identity.epoch,
       every: settings.audit.checkpoint_every,
-      witnesses,
+      witnesses: witnessPaths.map(fileWitness),
     });
     recorded = () => checkpointer.recorded();
     checkpointer.start();
@@ -171,7 +174,11 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     });
     stops.push(() => observed.stop());
     const rpc = new RpcThreads(fleet, {
-      call,
+      call: async (forwarded) => {
+        const reply = await call(forwarded);
+        metrics.count('vigo_requests_total', 1, { service: 'agent', method: forwarded.method, code: 'OK' });
+        return reply;
+      },
       notice: (notice) => {
         if (notice.kind === 'traits') flusher.addTraits(notice.slot, notice);
         else if (notice.kind === 'refused') refused.add(notice);

@@ -4,6 +4,7 @@ import { CodedError } from '../../core/base/errors.ts';
 import { VERSION } from '../../core/base/version.ts';
 import type { CommandIo } from '../../core/command/command.ts';
 import { flag } from '../../core/command/flags.ts';
+import { escapeText } from '../../core/command/output.ts';
 import { readKeyFile } from '../../core/crypto/key-file.ts';
 import { register } from '../enroll/register.ts';
 
@@ -48,9 +49,12 @@ export async function enrollHere(input: EnrollmentInput, io: CommandIo): Promise
     clock: systemClock,
     signal: io.signal,
     confirmPin: async (pin) => (await io.ask(`The server shows the root CA pin ${pin}. Trust it? [y/N] `))?.trim().toLowerCase() === 'y',
-    progress: (text) => io.err(`${text}\n`),
+    progress: (text) => io.err(`${escapeText(text)}\n`),
   });
   if (input.json) io.out(`${JSON.stringify({ envoy_id: enrolled.envoyId, hostname: enrolled.hostname, server: enrolled.server })}\n`);
-  else io.out(`Envoy ID:         ${enrolled.envoyId}\nHostname:         ${enrolled.hostname}\nServer:           ${enrolled.server}\n`);
+  else
+    io.out(
+      escapeText(`Envoy ID:         ${enrolled.envoyId}\nHostname:         ${enrolled.hostname}\nServer:           ${enrolled.server}\n`),
+    );
   return 0;
 }

@@ -1,7 +1,7 @@
 /** Enrols this machine over REST: pinned first contact, proof by the identity key, files written only when the reply holds. */
 import { existsSync, rmSync } from 'node:fs';
 import { hostname as systemHostname } from 'node:os';
-import { z } from 'zod';
+import { type EnrollReply, enrollReplySchema } from '../../core/api/enroll.ts';
 import type { Clock } from '../../core/base/clock.ts';
 import { CodedError, ERROR_CODES } from '../../core/base/errors.ts';
 import { canonicalBytes } from '../../core/base/json.ts';
@@ -36,20 +36,6 @@ export interface Registered {
   readonly server: string;
   readonly hostname: string;
 }
-
-const replySchema = z.object({
-  envoy_id: z.uuid(),
-  fleet_id: z.string(),
-  site_id: z.string(),
-  owner_epoch: z.number(),
-  server: z.string(),
-  fallback_servers: z.array(z.string()),
-  certificate: z.string(),
-  ca_bundle: z.string(),
-  root_public_key: z.string(),
-  delegation: z.object({ record: z.string(), signature: z.string() }),
-  signature: z.string(),
-});
 
 /** FQDN as the machine knows it: lower case, no trailing dot. */
 export function ownHostname(): string {
@@ -116,7 +102,7 @@ export async function register(options: RegisterOptions): Promise<Registered> {
         maxBytes: 256 * 1024,
         signal: options.signal,
       });
-      if (reply.status === 201) return finish(options, replySchema.parse(JSON.parse(reply.body.toString('utf8'))), rootCa, hostname);
+      if (reply.status === 201) return finish(options, enrollReplySchema.parse(JSON.parse(reply.body.toString('utf8'))), rootCa, hostname);
       if (reply.status !== 202) throw problemOf(reply);
       options.progress('the enrolment waits for an admin: vigocli envoys pending');
       if (options.clock.monotonic() >= deadline)
@@ -139,7 +125,7 @@ export async function register(options: RegisterOptions): Promise<Registered> {
   }
 }
 
-function finish(options: RegisterOptions, reply: z.output<typeof replySchema>, rootCa: string, hostname: string): Registered {
+function finish(options: RegisterOptions, reply: EnrollReply, rootCa: string, hostname: string): Registered {
   const { signature, ...unsigned } = reply;
   const rootPublicKey = Buffer.from(reply.root_public_key, 'base64');
   const server = openDelegation(rootPublicKey, reply.fleet_id, reply.delegation);

@@ -1,7 +1,7 @@
 /** Renews the TLS certificate with the identity key; works with an expired certificate, so an agent that was off for a year comes back by itself. */
 import { createHash } from 'node:crypto';
 import { copyFileSync } from 'node:fs';
-import { z } from 'zod';
+import { renewReplySchema } from '../../core/api/enroll.ts';
 import type { Clock } from '../../core/base/clock.ts';
 import { idBytes } from '../../core/base/ids.ts';
 import { createRequest, isDueForRenewal, validityOf } from '../../core/crypto/certificate.ts';
@@ -12,12 +12,6 @@ import { privateKeyPem, writeFileDurably, writeKeyFile } from '../../core/crypto
 import { codecs } from '../../proto/load.ts';
 import type { Sequence } from '../link/sequence.ts';
 import { type AgentIdentity, agentPaths } from './identity.ts';
-
-const replySchema = z.object({
-  certificate: z.string(),
-  ca_bundle: z.string(),
-  delegation: z.object({ record: z.string(), signature: z.string() }),
-});
 
 export function certificateIsDue(identity: AgentIdentity, now: number): boolean {
   return isDueForRenewal(validityOf(identity.tls.certificateChain), now);
@@ -69,7 +63,7 @@ export async function renewCertificate(parts: {
     signal: parts.signal,
   });
   if (reply.status !== 200) throw problemOf(reply);
-  const renewed = replySchema.parse(JSON.parse(reply.body.toString('utf8')));
+  const renewed = renewReplySchema.parse(JSON.parse(reply.body.toString('utf8')));
   const paths = agentPaths(parts.configDir);
   copyFileSync(paths.sealingKey, paths.oldSealingKey);
   writeKeyFile(paths.sealingKey, privateKeyPem('x25519', sealing.privateKey));

@@ -4,6 +4,7 @@ import { constants, type Stats } from 'node:fs';
 import * as fs from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { CodedError } from '../../core/base/errors.ts';
+import { atPlace, type Place, readHonestly } from './honest-path.ts';
 import { LocalNames } from './local-names.ts';
 import type { FileStat, FileSystem, WriteAttributes } from './system.ts';
 
@@ -54,13 +55,17 @@ export class LocalFiles implements FileSystem {
   }
 
   async readFile(path: string): Promise<Buffer | undefined> {
-    return await orMissing(fs.readFile(path));
+    return await orMissing(readHonestly(path));
   }
 
-  async writeFile(path: string, data: Buffer | string, attributes: WriteAttributes): Promise<void> {
+  writeFile(path: string, data: Buffer | string, attributes: WriteAttributes): Promise<void> {
+    return atPlace(path, (place) => this.#write(place.path, path, data, attributes));
+  }
+
+  async #write(path: string, name: string, data: Buffer | string, attributes: WriteAttributes): Promise<void> {
     const now = await orMissing(fs.lstat(path));
     const kept = now?.isFile() === true ? now : undefined;
-    if (now?.isDirectory() === true) throw new CodedError('BLOCKED', `${path} is a directory`);
+    if (now?.isDirectory() === true) throw new CodedError('BLOCKED', `${name} is a directory`);
     const { uid, gid } = await this.#ids(attributes);
     await this.#sweep(path);
     const temporary = this.#temporary(path);
@@ -79,14 +84,21 @@ export class LocalFiles implements FileSystem {
       await handle.close().catch(() => undefined); // closing twice is harmless; the first error is the one that matters
       await fs.rm(temporary, { force: true });
       if ((thrown as NodeJS.ErrnoException).code !== 'EBUSY') throw thrown;
-      throw new CodedError('BLOCKED', `${path} is a mount of its own and cannot be replaced as a whole`, { cause: thrown });
+      throw new CodedError('BLOCKED', `${name} is a mount of its own and cannot be replaced as a whole`, { cause: thrown });
     }
     await this.#syncFolder(dirname(path));
   }
 
-  async setAttributes(path: string, attributes: WriteAttributes): Promise<void> {
+  setAttributes(path: string, attributes: WriteAttributes): Promise<void> {
+    return atPlace(path, (place) => this.#setAttributes(place, path, attributes));
+  }
+
+  async #setAttributes({ path, stranger }: Place, name: string, attributes: WriteAttributes): Promise<void> {
     const { uid, gid } = await this.#ids(attributes);
     const stats = await fs.lstat(path);
+    // a second name of a file of somebody else: giving it away here would give it away there
+    if (stranger !== undefined && stats.isFile() && stats.nlink > 1 && stats.uid !== stranger)
+      throw new CodedError('BLOCKED', `${name} is a hard link, in a folder of another account, to a file that is not that account's`);
     if (uid !== undefined || gid !== undefined) await fs.lchown(path, uid ?? stats.uid, gid ?? stats.gid);
     if (stats.isSymbolicLink()) return;
     // a change of owner takes set-id bits away, so the mode comes last, through a handle that follows no link
@@ -102,10 +114,20 @@ export class LocalFiles implements FileSystem {
   }
 
   async makeDirectory(path: string, attributes: WriteAttributes): Promise<void> {
-    await fs.mkdir(dirname(path), { recursive: true, mode: 0o755 });
-    const made = (await orMissing(fs.lstat(path))) === undefined;
-    if (made) await fs.mkdir(path, { mode: 0o700 });
+    await this.#makeParents(path);
+    const made = await atPlace(path, async (place) => {
+      const isNew = (await orMissing(fs.lstat(place.path))) === undefined;
+      if (isNew) await fs.mkdir(place.path, { mode: 0o700 });
+      return isNew;
+    });
     await this.setAttributes(path, { ...attributes, ...(made && attributes.mode === undefined ? { mode: 0o755 } : {}) });
+  }
+
+  async #makeParents(path: string): Promise<void> {
+    const parent = dirname(path);
+    if (parent === path || (await orMissing(fs.stat(parent))) !== undefined) return;
+    await this.#makeParents(parent);
+    await atPlace(parent, (place) => fs.mkdir(place.path, { recursive: true, mode: 0o755 }));
   }
 
   async readLink(path: string): Promise<string | undefined> {
@@ -117,7 +139,11 @@ export class LocalFiles implements FileSystem {
     }
   }
 
-  async makeLink(path: string, to: string, kind: 'symbolic' | 'hard'): Promise<void> {
+  makeLink(path: string, to: string, kind: 'symbolic' | 'hard'): Promise<void> {
+    return atPlace(path, (place) => this.#link(place.path, to, kind));
+  }
+
+  async #link(path: string, to: string, kind: 'symbolic' | 'hard'): Promise<void> {
     const temporary = this.#temporary(path);
     await (kind === 'hard' ? fs.link(to, temporary) : fs.symlink(to, temporary));
     try {
@@ -133,9 +159,12 @@ export class LocalFiles implements FileSystem {
   }
 
   async remove(path: string): Promise<void> {
-    const stats = await orMissing(fs.lstat(path));
-    if (stats === undefined) return;
-    await (stats.isDirectory() ? fs.rm(path, { recursive: true, force: true }) : fs.unlink(path));
+    await orMissing(
+      atPlace(path, async (place) => {
+        const stats = await fs.lstat(place.path);
+        await (stats.isDirectory() ? fs.rm(place.path, { recursive: true, force: true }) : fs.unlink(place.path));
+      }),
+    );
   }
 
   async realPath(path: string): Promise<string> {

@@ -9,6 +9,8 @@ import type { SigningKey } from '../crypto/ed25519.ts';
 
 export const ZERO_HASH = '0'.repeat(64);
 const MAX_HEADER_BYTES = 8 * 1024;
+/** How far the clock of a server may run ahead of this one. */
+const AHEAD_MS = 10 * 60_000;
 const counter = z.number().int().nonnegative();
 const hash = z.string().regex(/^[0-9a-f]{64}$/);
 
@@ -140,7 +142,7 @@ export function acceptHeader(
   if (!Number.isSafeInteger(header.seq)) throw reject('seq_out_of_range');
   if (header.expires_at !== null && Date.parse(header.expires_at) <= Date.parse(header.issued_at)) throw reject('dates');
   const headerHash = sha256Hex(signed.record);
-  const clockSkew = Date.parse(header.issued_at) > judge.now + 10 * 60_000;
+  const clockSkew = Date.parse(header.issued_at) > judge.now + AHEAD_MS;
   if (held !== undefined) {
     const order = compareOrder(header, held.header);
     if (order === 0 && headerHash === held.hash) return { status: 'unchanged', header, hash: headerHash, clockSkew };
@@ -164,6 +166,8 @@ export function acceptHead(held: BundleHeader, newestHeadAt: number, keyId: stri
   if (head.fleet_id !== judge.fleetId || head.site_id !== held.site_id) throw reject('head_of_another_site');
   if (head.epoch !== held.epoch) throw reject('head_of_another_epoch');
   if (head.release !== held.release) throw reject('head_of_another_release');
+  // one from the future would prove currency later, and make every honest head look old until then
+  if (Date.parse(head.issued_at) > judge.now + AHEAD_MS) throw reject('head_from_the_future');
   if (Date.parse(head.issued_at) < newestHeadAt) throw reject('head_older_than_seen');
   if (Date.parse(head.expires_at) < judge.now) throw reject('head_expired');
   return head;

@@ -28,8 +28,8 @@ export const PARTIALS = ['filtered', 'preempted', 'aborted', 'timeout'] as const
 
 /** Of what an envoy says, what becomes a column is held to the columns: one report must not spoil the batch, or the list, that others are in. */
 const hexHash = z.string().regex(/^[0-9a-f]{0,64}$/);
-/** the last moment that a date can hold */
-const moment = z.number().min(0).max(8.64e15);
+/** within what a calendar can show */
+const moment = z.number().min(0).max(253_402_300_799_999);
 
 export const runReportSchema = z.object({
   run_id: z.string().regex(/^[\x21-\x7e]{1,64}$/),

@@ -4,7 +4,7 @@ import type { Actor } from './record.ts';
 import type { AuditFinding } from './verify.ts';
 
 /** Persisted size of the log at the newest acknowledgement. */
-export const ACKNOWLEDGED = 'audit_acknowledged';
+const ACKNOWLEDGED = 'audit_acknowledged';
 
 export async function acknowledgeBreak(
   parts: Pick<ServerParts, 'store' | 'trail' | 'checkpointer'>,
@@ -18,4 +18,15 @@ export async function acknowledgeBreak(
   });
   parts.trail.unblock();
   await parts.checkpointer.make();
+}
+
+/**
+ * What a check by itself looks at: all of the log, or what came behind an acknowledged break. What witnesses keep of the time before would show that break again,
+ * so they are heard only where nothing was acknowledged; `vigocli audit verify` always hears them.
+ */
+export async function scopeOfCheck(
+  store: Pick<ServerParts['store'], 'audit' | 'counters'>,
+): Promise<{ readonly newest: number; readonly hearsWitnesses: boolean }> {
+  const acknowledged = await store.counters.get(ACKNOWLEDGED);
+  return { newest: Math.max(0, (await store.audit.head()).size - acknowledged), hearsWitnesses: acknowledged === 0 };
 }

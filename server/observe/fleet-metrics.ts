@@ -60,6 +60,18 @@ export interface FleetObserver {
   stop(): void;
 }
 
+/** What the metric `vigo_event_loop_delay_seconds` looks back on. */
+const DELAY_WINDOW_MS = 10_000;
+
+/** Enrolment tokens by state, of the newest thousand. */
+async function countTokens(store: Store, metrics: Metrics, now: number): Promise<void> {
+  const states = { active: 0, spent: 0, expired: 0, revoked: 0 };
+  for (const { spent, revokedAt, expiresAt } of await store.tokens.list(1000)) {
+    states[spent !== undefined ? 'spent' : revokedAt > 0 ? 'revoked' : expiresAt <= now ? 'expired' : 'active'] += 1;
+  }
+  for (const [state, count] of Object.entries(states)) metrics.set('vigo_tokens', count, { state });
+}
+
 export function observeFleet(parts: {
   readonly fleet: FleetIndex;
   readonly store: Store;
@@ -71,6 +83,8 @@ export function observeFleet(parts: {
   readonly staleFactor: number;
 }): FleetObserver {
   const { fleet, metrics, clock, log } = parts;
+  /** longest delay of the accepting threads, a value a second each */
+  const delays: { readonly at: number; readonly ms: number }[] = [];
   metrics.set('vigo_up_since_timestamp_seconds', Math.floor(clock.now() / 1000));
   const silence = setInterval(() => {
     const { offline, online } = fleet.judgeSilence(clock.now(), parts.staleFactor * parts.intervalMs);
@@ -105,6 +119,7 @@ export function observeFleet(parts: {
     metrics.set('vigo_index_dirty', fleet.dirtyCount);
     metrics.set('vigo_database_size_bytes', await parts.store.sizeBytes());
     metrics.set('vigo_audit_size', await parts.store.audit.count());
+    await countTokens(parts.store, metrics, clock.now());
     const checkpoint = await parts.store.checkpoints.newest();
     if (checkpoint !== undefined) metrics.set('vigo_audit_checkpoint_age_seconds', Math.max(0, clock.now() - checkpoint.time) / 1000);
   });
@@ -114,7 +129,11 @@ export function observeFleet(parts: {
         log.warn('an envoy reports trouble', { event: eventOf(notice), envoy_id: fleet.view(notice.slot).id, detail: notice.text });
         return;
       }
-      for (const [status, count] of Object.entries(notice.checkIns)) if (count > 0) metrics.count('vigo_checkins_total', count, { status });
+      for (const [status, count] of Object.entries(notice.checkIns)) {
+        if (count === 0) continue;
+        metrics.count('vigo_checkins_total', count, { status });
+        metrics.count('vigo_requests_total', count, { service: 'agent', method: 'checkIn', code: 'OK' });
+      }
       // the threads count per bucket; the upper bound stands for each of its values
       for (const [index, count] of notice.durations.entries()) {
         for (let i = 0; i < count; i++)
@@ -123,6 +142,10 @@ export function observeFleet(parts: {
       metrics.set('vigo_connections', notice.kept, { kind: 'agent_kept' });
       if (notice.handshakes > 0) metrics.count('vigo_tls_handshakes_total', notice.handshakes, { result: 'ok', resumed: 'false' });
       metrics.set('vigo_event_loop_delay_seconds', notice.delayP99Ms / 1000, { thread: 0, quantile: 'p99' });
+      const now = clock.monotonic();
+      delays.push({ at: now, ms: notice.delayMaxMs });
+      while (delays[0] !== undefined && now - delays[0].at > DELAY_WINDOW_MS) delays.shift();
+      metrics.set('vigo_event_loop_delay_seconds', Math.max(...delays.map(({ ms }) => ms)) / 1000, { thread: 0, quantile: 'max' });
     },
     stop() {
       clearInterval(silence);

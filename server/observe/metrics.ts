@@ -14,11 +14,9 @@ interface Row {
 
 const MICRO = [0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1];
 const LATENCY = [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30];
-const AGES = [5, 15, 30, 45, 60, 120, 300, 600, 900, 1800, 3600, 7200];
 const SIZES = [1024, 4096, 16_384, 65_536, 262_144, 1_048_576, 8_388_608];
 const STATES = ['converged', 'relapsed', 'diverged', 'degraded', 'failed', 'offline', 'no_data', 'observing'];
 const CHECKIN = ['no_change', 'renew', 'bundle', 'no_policy', 'redirect', 'wait', 'error'];
-const QUEUES = ['checkin', 'results', 'enroll', 'admin'];
 const ACTIONS = ['none', 'created', 'updated', 'deleted', 'skipped', 'blocked', 'error'];
 const STATEMENTS = ['read', 'write', 'transaction'];
 
@@ -37,41 +35,29 @@ export const METRICS = {
   vigo_envoys_stale_bundle: { kind: 'gauge', help: 'envoys converging on an over-age bundle' },
   vigo_checkins_total: { kind: 'counter', help: 'check-ins by answer', labels: { status: CHECKIN } },
   vigo_checkin_duration_seconds: { kind: 'histogram', help: 'server time of a check-in', labels: { status: CHECKIN }, buckets: MICRO },
-  vigo_checkin_age_seconds: { kind: 'histogram', help: 'time since the last check-in', buckets: AGES },
   vigo_checkin_refused_total: { kind: 'counter', help: 'check-ins refused', labels: { code: 'code' } },
-  vigo_checkin_connection_total: { kind: 'counter', help: 'check-ins by connection', labels: { mode: ['kept', 'resumed', 'fresh'] } },
-  vigo_signature_verify_seconds: { kind: 'histogram', help: 'one request signature', buckets: MICRO },
   vigo_signature_failures_total: { kind: 'counter', help: 'requests that did not authenticate', labels: { code: 'code' } },
   vigo_replays_total: { kind: 'counter', help: 'replayed requests' },
   vigo_clock_skew_total: { kind: 'counter', help: 'requests outside the clock window' },
   vigo_tls_handshakes_total: { kind: 'counter', help: 'TLS handshakes', labels: { result: ['ok', 'failed'], resumed: ['true', 'false'] } },
   vigo_connections: { kind: 'gauge', help: 'open connections', labels: { kind: ['agent_kept', 'stream', 'tunnel', 'spoke', 'peer', 'rest'] } },
   vigo_requests_total: { kind: 'counter', help: 'gRPC requests', labels: { service: ['agent', 'spanner', 'peer'], method: 'name', code: 'code' } },
-  vigo_request_duration_seconds: { kind: 'histogram', help: 'gRPC requests', labels: { service: ['agent', 'spanner', 'peer'], method: 'name' }, buckets: LATENCY },
   vigo_http_requests_total: { kind: 'counter', help: 'HTTP requests by route template', labels: { route: 'name', method: ['GET', 'POST', 'PUT', 'PATCH', 'DELETE', 'HEAD'], status: 'number' } },
   vigo_http_request_duration_seconds: { kind: 'histogram', help: 'HTTP requests by route template', labels: { route: 'name' }, buckets: LATENCY },
-  vigo_rate_limited_total: { kind: 'counter', help: 'requests above a rate limit', labels: { bucket: ['enroll', 'login', 'token', 'address'] } },
-  vigo_overload_refused_total: { kind: 'counter', help: 'requests above a budget', labels: { queue: QUEUES } },
-  vigo_queue_depth: { kind: 'gauge', help: 'work that waits', labels: { queue: QUEUES } },
-  vigo_queue_wait_seconds: { kind: 'histogram', help: 'how long work waited', labels: { queue: QUEUES }, buckets: LATENCY },
+  vigo_rate_limited_total: { kind: 'counter', help: 'requests above a rate limit', labels: { bucket: ['enroll', 'other'] } },
   vigo_results_total: { kind: 'counter', help: 'resource outcomes', labels: { action: ACTIONS } },
   vigo_runs_total: { kind: 'counter', help: 'finished runs', labels: { class: ['clean', 'changed', 'failed'], mode: ['enforce', 'observe', 'dry_run', 'undo'] } },
   vigo_run_duration_seconds: { kind: 'histogram', help: 'runs, as reported', buckets: [0.1, 0.5, 1, 5, 10, 30, 60, 300, 900, 3600] },
-  vigo_results_dropped_total: { kind: 'counter', help: 'results lost', labels: { reason: ['agent_queue', 'too_large', 'refused'] } },
   vigo_enrollments_total: { kind: 'counter', help: 'enrolments', labels: { result: 'code' } },
   vigo_tokens: { kind: 'gauge', help: 'enrolment tokens', labels: { state: ['active', 'spent', 'expired', 'revoked'] } },
   vigo_revocations_total: { kind: 'counter', help: 'envoys revoked' },
-  vigo_certificates_expiring: { kind: 'gauge', help: 'envoy certificates that end soon', labels: { within: ['1d', '7d'] } },
   vigo_release_number: { kind: 'gauge', help: 'live release' },
   vigo_publishes_total: { kind: 'counter', help: 'publishes', labels: { result: ['live', 'pending', 'nothing', 'refused', 'failed', 'rolled_back'] } },
-  vigo_publish_duration_seconds: { kind: 'histogram', help: 'publish steps', labels: { step: ['copy', 'validate', 'compile', 'write', 'load', 'swap', 'total'] }, buckets: LATENCY },
+  vigo_publish_duration_seconds: { kind: 'histogram', help: 'publish steps', labels: { step: ['total'] }, buckets: LATENCY },
   vigo_publish_findings_total: { kind: 'counter', help: 'validation findings', labels: { severity: ['error', 'warning', 'info'] } },
-  vigo_policy_cache_total: { kind: 'counter', help: 'compiled policies looked up', labels: { result: ['hit', 'miss'] } },
-  vigo_policy_compile_seconds: { kind: 'histogram', help: 'compiling one entry', buckets: MICRO },
   vigo_bundle_size_bytes: { kind: 'histogram', help: 'bundle bodies', buckets: SIZES },
   vigo_secrets_resolved_total: { kind: 'counter', help: 'secret references answered', labels: { status: ['ok', 'denied', 'missing', 'unavailable'] } },
   vigo_secrets_provider_up: { kind: 'gauge', help: '1 while the provider answers', labels: { provider: ['local', 'vault', 'command', 'file'] } },
-  vigo_secrets_provider_seconds: { kind: 'histogram', help: 'provider reads', labels: { provider: ['local', 'vault', 'command', 'file'] }, buckets: LATENCY },
   vigo_secrets_epoch: { kind: 'gauge', help: 'newest secrets epoch' },
   vigo_index_entries: { kind: 'gauge', help: 'envoys in the fleet index' },
   vigo_index_bytes: { kind: 'gauge', help: 'size of the fleet index' },

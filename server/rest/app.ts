@@ -152,6 +152,8 @@ class RestApp {
         method: request.method,
         url: request.url.slice(0, 200),
       });
+    if (error.code === 'RATE_LIMITED')
+      this.#parts.metrics.count('vigo_rate_limited_total', 1, { bucket: request.url.endsWith('/enroll') ? 'enroll' : 'other' });
     const problem = problemOf(error, { path: request.url.split('?')[0] ?? '', requestId });
     void reply.code(problem.status).headers(problem.headers).send(JSON.stringify(problem.body));
   }
@@ -286,7 +288,13 @@ class RestApp {
       throw new CodedError('PRECONDITION_REQUIRED', 'an Idempotency-Key is needed', {
         hint: '16 to 64 characters, the same for a repetition',
       });
-    if (contract.method !== 'POST' || typeof key !== 'string' || contract.permission === 'public')
+    // what is revealed is not kept, and every look at it is recorded
+    if (
+      contract.method !== 'POST' ||
+      typeof key !== 'string' ||
+      contract.permission === 'public' ||
+      contract.permission === 'secrets.reveal'
+    )
       return { ...(await work()), replayed: false };
     const { params, query, body } = input;
     return await this.#idempotency.once(

@@ -6,6 +6,7 @@ import { actorOf } from '../access/permissions.ts';
 import { acknowledgeBreak } from '../audit/acknowledge.ts';
 import { parseCheckpoint } from '../audit/note.ts';
 import { verifyAudit } from '../audit/verify.ts';
+import { heardWitnesses, witnessFiles } from '../audit/witnesses.ts';
 import { type Handler, handler } from './handler.ts';
 import { page, readCursor, timeText, writeCursor } from './pages.ts';
 import type { RestParts } from './parts.ts';
@@ -44,7 +45,8 @@ export function auditHandlers(parts: RestParts): readonly Handler[] {
     handler(verifyAuditLog, async ({ body, principal }) => {
       const { identity } = parts;
       const keyOf = (keyId: string) => (keyId === identity.keyId ? identity.serverKey.publicKey : undefined);
-      const witnesses = body.checkpoints.length === 0 ? [] : [{ name: 'the given checkpoint', notes: body.checkpoints }];
+      const given = body.checkpoints.length === 0 ? [] : [{ name: 'the given checkpoint', notes: body.checkpoints }];
+      const witnesses = [...given, ...(await heardWitnesses(witnessFiles(parts.settings.audit.witnesses, parts.paths.root)))];
       const findings = await verifyAudit({ store, fleetId: identity.fleetId, siteId: identity.siteId, keyOf, witnesses });
       if (body.acknowledge === true && findings.length > 0) {
         if (principal.role !== 'admin') throw new CodedError('PERMISSION_DENIED', 'only the role admin acknowledges a broken log');

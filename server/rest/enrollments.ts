@@ -37,7 +37,11 @@ export function enrollmentHandlers(parts: RestParts): readonly Handler[] {
   const { fleet, store, trail, clock } = parts;
   return [
     handler(enroll, async ({ body, address, status }) => {
-      const result = await parts.enrollment.enroll(body, address);
+      const result = await parts.enrollment.enroll(body, address).catch((thrown: unknown) => {
+        parts.metrics.count('vigo_enrollments_total', 1, { result: thrown instanceof CodedError ? thrown.code : 'INTERNAL' });
+        throw thrown;
+      });
+      parts.metrics.count('vigo_enrollments_total', 1, { result: result.status });
       if (result.status === 'enrolled') return result.reply;
       status(202);
       return { enrollment_id: result.enrollmentId, poll_after_s: POLL_AFTER_S };

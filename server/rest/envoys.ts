@@ -90,6 +90,7 @@ export function envoyHandlers(parts: RestParts): readonly Handler[] {
         });
         fleet.revoke(slot);
         parts.dropConnections(id);
+        parts.metrics.count('vigo_revocations_total', 1);
       }
       return { id, status: 'revoked' as const };
     }),

@@ -85,6 +85,7 @@ export type FromWorker =
       readonly handshakes: number;
       readonly resumed: number;
       readonly delayP99Ms: number;
+      readonly delayMaxMs: number;
     }
   | Forwarded;
 

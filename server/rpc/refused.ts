@@ -49,6 +49,7 @@ export class RefusedRequests {
   add(refusal: Refusal): void {
     const { metrics } = this.#parts;
     const { code } = refusal;
+    metrics.count('vigo_requests_total', 1, { service: 'agent', method: refusal.method, code });
     if (refusal.method === 'checkIn') metrics.count('vigo_checkin_refused_total', 1, { code });
     if (code === 'REPLAYED') metrics.count('vigo_replays_total', 1);
     if (code === 'CLOCK_SKEW') metrics.count('vigo_clock_skew_total', 1);

@@ -8,7 +8,7 @@ import { PERMISSIONS } from '../../core/api/permissions.ts';
 import type { RouteContract } from '../../core/api/route.ts';
 import { newId } from '../../core/base/ids.ts';
 import { permissionsOf } from '../../server/access/roles.ts';
-import { cli, enrolAs, folder, port, restOf, rootCa, running, startSite, stopSite, tokenOf } from '../harness/rest-site.ts';
+import { cli, enrolAs, folder, https, port, restOf, rootCa, running, startSite, stopSite, tokenOf } from '../harness/rest-site.ts';
 
 const WHO = ['nobody', 'viewer', 'operator', 'auditor', 'admin', 'narrow', 'revoked', 'disabled', 'expired', 'garbage', 'agent'] as const;
 type Who = (typeof WHO)[number];
@@ -134,4 +134,16 @@ test.each([
 ])('%p makes nobody somebody', async (headers) => {
   const contract = ROUTES.find(({ name }) => name === 'envoys.list')!;
   expect((await ask(contract, 'nobody', headers)).status).toBe(401);
+});
+
+test('a secret that is revealed twice with one Idempotency-Key is recorded twice, and not answered from memory', async () => {
+  await cli(['secrets', 'set', 'db/password'], { stdin: 'first-value' });
+  const headers = { authorization: `Bearer ${tokens.admin}`, 'content-type': 'application/json', 'idempotency-key': 'k'.repeat(20) };
+  const reveal = () => https('POST', '/api/v1/secrets/db%2Fpassword/reveal', { headers, body: '{"reason":"test"}' });
+  const first = await reveal();
+  expect(first.status).toBe(200);
+  await cli(['secrets', 'set', 'db/password'], { stdin: 'second-value' });
+  const again = JSON.parse((await reveal()).body) as { value: string };
+  expect(Buffer.from(again.value, 'base64').toString()).toBe('second-value');
+  expect(await running.parts.store.audit.list({ event: 'secret.revealed' }, 10)).toHaveLength(2);
 });

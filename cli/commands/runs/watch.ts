@@ -15,7 +15,7 @@ export const runsWatch = cliCommand({
         if (output.form === 'json') io.out(`${JSON.stringify(run)}\n`);
         else
           io.out(
-            `${formatTime(run.received_at, output)}  ${escapeCell(run.hostname)}  ${run.state}  ${run.ok} ok, ${run.changed} changed, ${run.failed} failed, ${run.blocked} blocked, ${run.skipped} skipped  release ${run.release}  ${run.id}\n`,
+            `${formatTime(run.received_at, output)}  ${escapeCell(run.hostname)}  ${run.state}  ${run.ok} ok, ${run.changed} changed, ${run.failed} failed, ${run.blocked} blocked, ${run.skipped} skipped  release ${run.release}  ${escapeCell(run.id)}\n`,
           );
       }
       return 0;

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { getVersion } from '../../../core/api/server.ts';
 import { CodedError } from '../../../core/base/errors.ts';
 import { VERSION } from '../../../core/base/version.ts';
-import { printFields } from '../../../core/command/output.ts';
+import { escapeCell, printFields } from '../../../core/command/output.ts';
 import { cliCommand, withClient } from '../../globals.ts';
 
 export const version = cliCommand({
@@ -28,7 +28,7 @@ export const version = cliCommand({
         // the own version is an answer without a server too
         if (!(error instanceof CodedError)) throw error;
         printFields(io, output, [['client', VERSION]], { client: VERSION, server: null });
-        if (!output.quiet) io.err(`server: ${error.message}\n`);
+        if (!output.quiet) io.err(`server: ${escapeCell(error.message)}\n`);
       }
       return 0;
     }),
