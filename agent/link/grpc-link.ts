@@ -163,20 +163,20 @@ export class GrpcLink implements ServerLink {
   #send(server: string, method: AgentMethod, payload: Buffer, signal: AbortSignal): Promise<Buffer> {
     const request = codecs.signedRequest.encode({ payload, signature: signFor(DOMAIN[method], this.#parts.identity.signingKey, payload) });
     return new Promise((resolve, reject) => {
-      const call = this.#clientOf(server).makeUnaryRequest(
-        AGENT_METHODS[method],
-        raw,
-        raw,
-        request,
-        new Metadata(),
-        { deadline: this.#parts.clock.now() + CALL_TIMEOUT_MS },
-        (error, reply) => {
-          signal.removeEventListener('abort', cancel);
-          if (error !== null) reject(toCodedError(error, server));
-          else resolve(reply ?? Buffer.alloc(0));
-        },
-      );
+      const call = this.#clientOf(server).makeUnaryRequest(AGENT_METHODS[method], raw, raw, request, new Metadata(), (error, reply) => {
+        clearTimeout(timer);
+        signal.removeEventListener('abort', cancel);
+        if (late) reject(new CodedError('DEADLINE', `no answer from ${server} within ${CALL_TIMEOUT_MS} ms`));
+        else if (error !== null) reject(toCodedError(error, server));
+        else resolve(reply ?? Buffer.alloc(0));
+      });
       const cancel = () => call.cancel();
+      // not a deadline by the wall clock: that one jumps
+      let late = false;
+      const timer = setTimeout(() => {
+        late = true;
+        call.cancel();
+      }, CALL_TIMEOUT_MS);
       if (signal.aborted) cancel();
       else signal.addEventListener('abort', cancel, { once: true });
     });

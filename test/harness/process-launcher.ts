@@ -64,15 +64,19 @@ export function startProgram(
     stderr: () => stderr,
     async printed(text, timeoutMs = 15_000) {
       const found = () => (typeof text === 'string' ? (stdout + stderr).includes(text) : text.test(stdout + stderr));
+      // one that has ended prints nothing more
+      let ended = false;
       await eventually(
         () => {
           if (found()) return;
-          throw new Error(
-            `${program} did not print ${String(text)}${child.exitCode === null ? '' : ` and ended with ${child.exitCode}`}:\n${stdout}${stderr}`,
-          );
+          ended = child.exitCode !== null || child.signalCode !== null;
+          if (!ended) throw new Error(`${program} did not print ${String(text)}:\n${stdout}${stderr}`);
         },
         { timeoutMs },
       );
+      if (!ended) return;
+      await finished;
+      if (!found()) throw new Error(`${program} ended with ${child.exitCode} and did not print ${String(text)}:\n${stdout}${stderr}`);
     },
     finished,
     async stop(timeoutMs = 15_000) {
