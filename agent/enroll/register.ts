@@ -42,8 +42,15 @@ export function ownHostname(): string {
   return systemHostname().toLowerCase().replace(/\.$/, '');
 }
 
+/** As `vigocli tokens create` prints it. */
+const TOKEN = /^vgt_[0-9a-z]+_[0-9a-f]+_[0-9a-f]{64}$/;
+
 async function pinnedRoot(options: RegisterOptions, url: URL): Promise<string> {
-  const pin = options.token === undefined ? options.caPin : (options.token.split('_')[3] ?? options.caPin);
+  if (options.token !== undefined && !TOKEN.test(options.token))
+    throw new CodedError('USAGE', 'this is not a whole enrolment token', {
+      hint: 'it has the form vgt_<id>_<secret>_<pin>; copy all of it',
+    });
+  const pin = options.token === undefined ? options.caPin : options.token.split('_')[3];
   const port = url.port === '' ? 443 : Number(url.port);
   const seen = await fetchPinnedRoot(url.hostname, port, pin, 10_000);
   if (pin === undefined && !(await options.confirmPin(seen.pin))) {

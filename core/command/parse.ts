@@ -80,7 +80,8 @@ function checkPositional<G>(command: Command<G>, args: readonly string[]): void 
   const needed = positional.filter((each) => each.optional !== true);
   if (args.length < needed.length)
     throw usage(`<${needed[args.length]!.name}> is missing`, `${command.name.join(' ')} ${positionalUsage(command)}`);
-  if (args.length > positional.length && positional.at(-1)?.many !== true) throw usage(`unexpected argument "${args[positional.length]}"`);
+  if (args.length > positional.length && positional.at(-1)?.many !== true)
+    throw usage('there are more arguments than this command takes', `${command.name.join(' ')} ${positionalUsage(command)}`.trim());
 }
 
 export function positionalUsage<G>(command: Command<G>): string {
