@@ -87,7 +87,7 @@ describe('parsing', () => {
     [['thing', 'make', 'x', '--size'], 2, 'needs a value'],
     [['thing', 'make', 'x', '--json=1'], 2, 'takes no value'],
     [['thing', 'make'], 2, '<name> is missing'],
-    [['thing', 'break', 'x'], 2, 'unexpected argument'],
+    [['thing', 'break', 'x'], 2, 'more arguments'],
     [['thing', 'brek'], 2, 'did you mean "break"?'],
     [['thng'], 2, 'did you mean "thing"?'],
     [['thing', 'break'], 4, 'publishing is \\x1b[31mfrozen [FROZEN]'],

@@ -234,7 +234,7 @@ describe('the command line', () => {
     [['tokens', 'create'], 2, '--pattern is needed'],
     [['tokens', 'create', '--pattern', 'a', '--ttl', 'soon'], 2, 'is not a duration'],
     [['envoys', 'show'], 2, '<envoy> is missing'],
-    [['envoys', 'show', 'a', 'b'], 2, 'unexpected argument'],
+    [['envoys', 'show', 'a', 'b'], 2, 'more arguments'],
     [['runs', 'list', '--server', 'http://x'], 2, 'https only'],
     [['fleet', '--server', 'https://127.0.0.1:1'], 2, 'unknown command'],
     [['envoys', 'list', '--server', 'https://127.0.0.1:1'], 5, 'no connection'],
