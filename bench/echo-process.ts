@@ -65,7 +65,8 @@ function verifyCost(bytes: number, times: number): number {
 serve((question) => {
   if (typeof question === 'object' && question !== null && 'verifyBytes' in question)
     return { verifyUs: verifyCost(Number(question.verifyBytes), 1_000) };
+  if (question !== 'delay') return usageNow();
   const delayMs = delay.max / 1e6;
   delay.reset();
-  return { ...usageNow(), delayMs };
+  return { delayMs };
 });
