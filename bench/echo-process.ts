@@ -48,7 +48,7 @@ const listener = createServer({ noDelay: true }, (socket) => injector.injectConn
     process.send?.({ port: typeof address === 'object' ? address?.port : 0 });
   },
 );
-const delay = monitorEventLoopDelay({ resolution: 1 });
+const delay = monitorEventLoopDelay({ resolution: 10 });
 delay.enable();
 
 /** CPU microseconds of one bare verification of a message of this length. */

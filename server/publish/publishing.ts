@@ -81,6 +81,10 @@ export async function openPublishing(parts: ServerParts): Promise<Publishing> {
     );
   }, settings.secrets.poll);
   poll.unref();
+  // the thread that compiles loads its code now, not in the first publish
+  publisher.thread
+    .ask('rootOf', { directory: parts.paths.stage })
+    .catch((thrown: unknown) => log.debug('no stage to look at yet', { error: messageOf(thrown) }));
   return {
     port: measured(createConfigPort({ publisher, stage: parts.paths.stage, clock, hostnames }), metrics, clock),
     stop: async () => {
