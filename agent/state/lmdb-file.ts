@@ -43,15 +43,15 @@ export function assertIntactLmdb(dir: string): void {
   }
 }
 
+export function storeFull(dir: string, why: string, cause?: unknown): CodedError {
+  return new CodedError('STORE_FULL', `the state store ${dir} has no room left: ${why}`, { cause, hint: 'free space on that file system' });
+}
+
 /** An error of LMDB while reading or writing, in our words. */
 export function stateFailure(dir: string, thrown: unknown): CodedError {
   if (thrown instanceof CodedError) return thrown;
   const text = thrown instanceof Error ? thrown.message : String(thrown);
-  if (/ENOSPC|MDB_MAP_FULL|No space left/i.test(text))
-    return new CodedError('STORE_FULL', `the state store ${dir} has no room left: ${text}`, {
-      cause: thrown,
-      hint: 'free space on that file system',
-    });
+  if (/ENOSPC|MDB_MAP_FULL|No space left/i.test(text)) return storeFull(dir, text, thrown);
   return new CodedError('STATE_DAMAGED', `the state store ${dir} fails: ${text}`, {
     cause: thrown,
     hint: `to start again from the server's policy, stop the agent and run: mv ${dir} ${dir}.damaged`,

@@ -1,11 +1,11 @@
 /** The state store on LMDB: every commit is on disk before its promise resolves. */
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, statfsSync } from 'node:fs';
 import { type Database, open, type RootDatabase } from 'lmdb';
 import { z } from 'zod';
 import { bodySchema } from '../../core/policy/body.ts';
 import { sha256Hex } from '../../core/policy/bundle.ts';
 import { classOf, type RunReport, runReportSchema } from '../../core/policy/outcome.ts';
-import { assertIntactLmdb, stateFailure } from './lmdb-file.ts';
+import { assertIntactLmdb, stateFailure, storeFull } from './lmdb-file.ts';
 import {
   type Facts,
   type HeldPolicy,
@@ -24,6 +24,9 @@ const heldSchema = z.object({
 });
 const triggersSchema = z.array(z.object({ module: z.string(), resource: z.string(), by: z.array(z.string()) }));
 const traitsSchema = z.object({ traits: z.record(z.string(), z.json()), hash: z.string(), collectedAt: z.number() });
+
+/** Stays free: pages are copied before they are changed. */
+const ROOM_BYTES = 1024 * 1024;
 
 /** Rows of the result queue: arrival number → report and what the overflow rule needs. */
 interface QueuedRun {
@@ -62,7 +65,8 @@ class LmdbStateStore implements StateStore {
   }
 
   async #write(entries: Readonly<Record<string, string | undefined>>): Promise<void> {
-    await this.#change(() => {
+    const bytes = Object.values(entries).reduce((sum, value) => sum + (value?.length ?? 0), 0);
+    await this.#change(bytes, () => {
       for (const [key, value] of Object.entries(entries)) {
         if (value === undefined) this.#root.removeSync(key);
         else this.#root.putSync(key, value);
@@ -136,7 +140,7 @@ class LmdbStateStore implements StateStore {
       const wanted = new Set(runIds);
       const keys: number[] = [];
       for (const { key, value } of this.#results.getRange({})) if (wanted.has(this.#parse(value).report.run_id)) keys.push(key);
-      await this.#change(() => {
+      await this.#change(0, () => {
         for (const key of keys) this.#results.removeSync(key);
       });
     },
@@ -158,10 +162,12 @@ class LmdbStateStore implements StateStore {
 
   /**
    * One durable commit, made while the caller waits: it takes a few milliseconds, a few times a cycle. The queued commits of lmdb reject promises that nobody
-   * holds when the disk is full, which would end the process.
+   * holds when the disk is full, and any commit that finds it full damages the memory of the process: so the room is looked at before.
    */
-  async #change(work: () => void): Promise<void> {
+  async #change(bytes: number, work: () => void): Promise<void> {
     try {
+      const { bavail, bsize } = statfsSync(this.#dir);
+      if (bavail * bsize < ROOM_BYTES + 4 * bytes) throw storeFull(this.#dir, `${bavail * bsize} bytes are free`);
       this.#root.transactionSync(work);
     } catch (thrown) {
       throw stateFailure(this.#dir, thrown);
@@ -187,7 +193,7 @@ class LmdbStateStore implements StateStore {
       }
     }
     const before = this.facts.get('droppedResults') ?? 0;
-    await this.#change(() => {
+    await this.#change(Buffer.byteLength(text), () => {
       for (const key of dropped) this.#results.removeSync(key);
       this.#results.putSync((rows.at(-1)?.key ?? 0) + 1, text);
       if (dropped.length > 0) this.#root.putSync('fact:droppedResults', JSON.stringify(before + dropped.length));
