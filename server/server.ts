@@ -85,7 +85,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     const identityOptions = () => ({ names: certificateNames(settings), certDays: settings.server.tls.server_cert_days, now: clock.now() });
     const identity = await step(log, clock, 'keys', () => openIdentity(paths, identityOptions()));
     const metrics = createMetrics();
-    metrics.set('vigo_build_info', 1, { version, commit: 'unknown', role: settings.spanner.role });
+    metrics.set('vigo_build_info', 1, { version, role: settings.spanner.role });
     const store = withMetrics(
       await step(log, clock, 'database', () => openDatabase(databaseOptions(settings, options.dataDir), clock.now())),
       metrics,
@@ -179,10 +179,10 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
         metrics.count('vigo_requests_total', 1, { service: 'agent', method: forwarded.method, code: 'OK' });
         return reply;
       },
-      notice: (notice) => {
+      notice: (notice, thread) => {
         if (notice.kind === 'traits') flusher.addTraits(notice.slot, notice);
         else if (notice.kind === 'refused') refused.add(notice);
-        else observed.notice(notice);
+        else observed.notice(notice, thread);
       },
       crashed: options.fatal,
     });

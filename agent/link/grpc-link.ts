@@ -58,14 +58,12 @@ function toCodedError(error: ServiceError, server: string): CodedError & { serve
 }
 
 function hintsOf(directive: Directive | null): Hints {
-  const checkpoint = directive?.checkpoint;
   return {
     nextMs: directive?.next_ms ?? 0,
     keepConnection: directive?.keep_connection ?? false,
     fullTraits: directive?.trait_refresh_full ?? false,
     serverTimeMs: directive?.server_time_ms ?? 0,
     jitterPct: directive?.jitter_pct ?? 10,
-    checkpoint: checkpoint === null || checkpoint === undefined ? undefined : textRecord(checkpoint),
   };
 }
 

@@ -30,7 +30,6 @@ export interface Hints {
   readonly fullTraits: boolean;
   readonly serverTimeMs: number;
   readonly jitterPct: number;
-  readonly checkpoint: SignedRecord | undefined;
 }
 
 export type CheckInReply = { readonly hints: Hints } & (

@@ -1,6 +1,7 @@
 /** Backends against what this machine really has; only looking. */
 import { readFileSync } from 'node:fs';
-import { expect, jest, test } from '@jest/globals';
+import { expect, jest } from '@jest/globals';
+import { testUnless } from '../../test/harness/where.ts';
 import { choosePlatform } from '../system/choose-platform.ts';
 import { LocalSystem } from '../system/local-system.ts';
 
@@ -8,8 +9,8 @@ import { LocalSystem } from '../system/local-system.ts';
 jest.setTimeout(60_000);
 
 const platform = await choosePlatform(new LocalSystem());
-const withApt = platform.packages?.name === 'apt' ? test : test.skip;
-const withShadow = platform.accounts === undefined ? test.skip : test;
+const withApt = testUnless(platform.packages?.name === 'apt' ? undefined : 'this machine has no apt');
+const withShadow = testUnless(platform.accounts === undefined ? 'this machine has no account database that we know' : undefined);
 
 withApt('apt knows what is installed, what is not, what is held and what could be newer', async () => {
   const packages = platform.packages!;

@@ -50,7 +50,6 @@ export interface Facts {
   /** run that started and has not reported: reported as aborted at the next start */
   openRun: { readonly runId: string; readonly startedAt: number; readonly mode: string } | null;
   bundleRejected: string;
-  checkpoint: { readonly record: string; readonly signature: string } | null;
   clockSkewMs: number;
   revoked: boolean;
   noPolicy: string;

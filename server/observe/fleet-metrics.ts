@@ -56,7 +56,7 @@ function eventOf({ event, text }: Extract<Notice, { kind: 'event' }>): string {
 }
 
 export interface FleetObserver {
-  notice(notice: Notice): void;
+  notice(notice: Notice, thread: number): void;
   stop(): void;
 }
 
@@ -84,7 +84,8 @@ export function observeFleet(parts: {
 }): FleetObserver {
   const { fleet, metrics, clock, log } = parts;
   /** longest delay of the accepting threads, a value a second each */
-  const delays: { readonly at: number; readonly ms: number }[] = [];
+  const delays = new Map<number, { readonly at: number; readonly ms: number }[]>();
+  const kept = new Map<number, number>();
   metrics.set('vigo_up_since_timestamp_seconds', Math.floor(clock.now() / 1000));
   const silence = setInterval(() => {
     const { offline, online } = fleet.judgeSilence(clock.now(), parts.staleFactor * parts.intervalMs);
@@ -124,7 +125,7 @@ export function observeFleet(parts: {
     if (checkpoint !== undefined) metrics.set('vigo_audit_checkpoint_age_seconds', Math.max(0, clock.now() - checkpoint.time) / 1000);
   });
   return {
-    notice(notice) {
+    notice(notice, thread) {
       if (notice.kind === 'event') {
         log.warn('an envoy reports trouble', { event: eventOf(notice), envoy_id: fleet.view(notice.slot).id, detail: notice.text });
         return;
@@ -135,17 +136,23 @@ export function observeFleet(parts: {
         metrics.count('vigo_requests_total', count, { service: 'agent', method: 'checkIn', code: 'OK' });
       }
       // the threads count per bucket; the upper bound stands for each of its values
-      for (const [index, count] of notice.durations.entries()) {
-        for (let i = 0; i < count; i++)
-          metrics.observe('vigo_checkin_duration_seconds', DURATION_BUCKETS[index] ?? 2, { status: 'no_change' });
+      for (const [status, buckets] of Object.entries(notice.durations)) {
+        for (const [index, count] of buckets.entries()) {
+          for (let i = 0; i < count; i++) metrics.observe('vigo_checkin_duration_seconds', DURATION_BUCKETS[index] ?? 2, { status });
+        }
       }
-      metrics.set('vigo_connections', notice.kept, { kind: 'agent_kept' });
-      if (notice.handshakes > 0) metrics.count('vigo_tls_handshakes_total', notice.handshakes, { result: 'ok', resumed: 'false' });
-      metrics.set('vigo_event_loop_delay_seconds', notice.delayP99Ms / 1000, { thread: 0, quantile: 'p99' });
+      kept.set(thread, notice.kept);
+      metrics.set(
+        'vigo_connections',
+        [...kept.values()].reduce((sum, some) => sum + some, 0),
+        { kind: 'agent_kept' },
+      );
+      metrics.set('vigo_event_loop_delay_seconds', notice.delayP99Ms / 1000, { thread, quantile: 'p99' });
       const now = clock.monotonic();
-      delays.push({ at: now, ms: notice.delayMaxMs });
-      while (delays[0] !== undefined && now - delays[0].at > DELAY_WINDOW_MS) delays.shift();
-      metrics.set('vigo_event_loop_delay_seconds', Math.max(...delays.map(({ ms }) => ms)) / 1000, { thread: 0, quantile: 'max' });
+      const recent = (delays.get(thread) ?? []).filter(({ at }) => now - at <= DELAY_WINDOW_MS);
+      recent.push({ at: now, ms: notice.delayMaxMs });
+      delays.set(thread, recent);
+      metrics.set('vigo_event_loop_delay_seconds', Math.max(...recent.map(({ ms }) => ms)) / 1000, { thread, quantile: 'max' });
     },
     stop() {
       clearInterval(silence);

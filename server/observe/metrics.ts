@@ -22,7 +22,7 @@ const STATEMENTS = ['read', 'write', 'transaction'];
 
 // biome-ignore format: one row a metric reads as a table
 export const METRICS = {
-  vigo_build_info: { kind: 'gauge', help: '1, with the version', labels: { version: 'name', commit: 'name', role: ['standalone', 'hub', 'spoke'] } },
+  vigo_build_info: { kind: 'gauge', help: '1, with the version', labels: { version: 'name', role: ['standalone', 'hub', 'spoke'] } },
   vigo_up_since_timestamp_seconds: { kind: 'gauge', help: 'process start' },
   vigo_nodes_total: { kind: 'gauge', help: 'enrolled, not revoked', labels: { kind: ['envoy', 'device'] } },
   vigo_nodes_active_total: { kind: 'gauge', help: 'seen in the last hour' },
@@ -39,7 +39,6 @@ export const METRICS = {
   vigo_signature_failures_total: { kind: 'counter', help: 'requests that did not authenticate', labels: { code: 'code' } },
   vigo_replays_total: { kind: 'counter', help: 'replayed requests' },
   vigo_clock_skew_total: { kind: 'counter', help: 'requests outside the clock window' },
-  vigo_tls_handshakes_total: { kind: 'counter', help: 'TLS handshakes', labels: { result: ['ok', 'failed'], resumed: ['true', 'false'] } },
   vigo_connections: { kind: 'gauge', help: 'open connections', labels: { kind: ['agent_kept', 'stream', 'tunnel', 'spoke', 'peer', 'rest'] } },
   vigo_requests_total: { kind: 'counter', help: 'gRPC requests', labels: { service: ['agent', 'spanner', 'peer'], method: 'name', code: 'code' } },
   vigo_http_requests_total: { kind: 'counter', help: 'HTTP requests by route template', labels: { route: 'name', method: ['GET', 'POST', 'PUT', 'PATCH', 'DELETE', 'HEAD'], status: 'number' } },

@@ -79,11 +79,9 @@ export type FromWorker =
   | {
       readonly kind: 'counts';
       readonly checkIns: Readonly<Record<CheckInStatus, number>>;
-      readonly durations: readonly number[];
-      readonly durationSum: number;
+      /** check-ins per bucket of {@link DURATION_BUCKETS}, the last is above all of them */
+      readonly durations: Readonly<Record<CheckInStatus, readonly number[]>>;
       readonly kept: number;
-      readonly handshakes: number;
-      readonly resumed: number;
       readonly delayP99Ms: number;
       readonly delayMaxMs: number;
     }

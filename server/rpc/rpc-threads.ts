@@ -10,7 +10,8 @@ type Notice = Exclude<FromWorker, { kind: 'listening' | 'failed' | 'taken' | 'st
 
 export interface RpcHandlers {
   call(call: Forwarded): Promise<Uint8Array>;
-  notice(notice: Notice): void;
+  /** @param thread index of the accepting thread that speaks */
+  notice(notice: Notice, thread: number): void;
   /** a thread died: the process cannot go on honestly */
   crashed(error: Error): void;
 }
@@ -42,7 +43,7 @@ export class RpcThreads {
   #startThread(setup: WorkerSetup, port: number): Promise<number> {
     const worker = new Worker(new URL('./worker.ts', import.meta.url), { workerData: setup });
     const thread: Thread = { worker, taken: new Map() };
-    this.#threads.push(thread);
+    const index = this.#threads.push(thread) - 1;
     return new Promise((resolve, reject) => {
       worker.on('message', (message: FromWorker) => {
         if (message.kind === 'listening') resolve(message.port);
@@ -54,7 +55,7 @@ export class RpcThreads {
           );
         else if (message.kind === 'taken') thread.taken.get(message.id)?.();
         else if (message.kind === 'call') void this.#answer(worker, message);
-        else if (message.kind !== 'stopped') this.#handlers.notice(message);
+        else if (message.kind !== 'stopped') this.#handlers.notice(message, index);
       });
       worker.once('error', (error: unknown) => {
         const failure = error instanceof Error ? error : new Error(String(error));

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { Kysely, sql } from 'kysely';
 import { postgresMissing, startPostgres, type TestPostgres } from '../../test/harness/postgres.ts';
+import { testUnless } from '../../test/harness/where.ts';
 import { type DatabaseOptions, openDatabase } from './database.ts';
 import { envoyStore } from './envoys.ts';
 import { migrations } from './migrations/index.ts';
@@ -39,8 +40,7 @@ describe('SQLite', () => onDatabase(() => sqlite('contract.db')));
 
 const missing = postgresMissing();
 if (missing !== undefined) {
-  process.stderr.write(`PostgreSQL store tests are skipped: ${missing}\n`);
-  test.skip('PostgreSQL', () => undefined);
+  testUnless(missing)('PostgreSQL', () => undefined);
 } else {
   describe('PostgreSQL', () => {
     let postgres: TestPostgres;

@@ -2,6 +2,7 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { checkIn } from '../../agent/check-in.ts';
 import { systemClock } from '../../core/base/clock.ts';
+import { eventually } from '../harness/eventually.ts';
 import { type TestEnvoy, TestSite, testRelease } from '../harness/test-site.ts';
 
 const site = new TestSite();
@@ -39,6 +40,14 @@ describe('check-in', () => {
     await releases.use(testRelease(3, { note: 'b' }, onlyWeb));
     expect(await answer(envoy)).toBe('bundle');
     expect(envoy.state.policy.held()?.body?.body.vars).toEqual({ note: 'b' });
+  });
+
+  test('durations are counted under the answer that was given', async () => {
+    await eventually(async () => {
+      const text = await site.server.parts.metrics.text();
+      for (const status of ['wait', 'bundle', 'no_change', 'renew'])
+        expect(text).toMatch(new RegExp(`vigo_checkin_duration_seconds_count\\{[^}]*status="${status}"[^}]*\\} [1-9]`));
+    });
   });
 
   test('says no_policy to a host that no entry matches', async () => {

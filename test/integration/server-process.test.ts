@@ -8,6 +8,7 @@ import Database from 'better-sqlite3';
 import { eventually } from '../harness/eventually.ts';
 import { freePort } from '../harness/free-port.ts';
 import { type Running, runProgram, startProgram } from '../harness/process-launcher.ts';
+import { testUnless } from '../harness/where.ts';
 
 const dir = mkdtempSync(join(tmpdir(), 'vigo-process-'));
 const good = join(dir, 'good');
@@ -43,8 +44,7 @@ const start = (dataDir: string, ...more: string[]): Running =>
 const cli = (dataDir: string, ...words: string[]) => runProgram('vigocli', ['--data-dir', dataDir, ...words]);
 
 describe('a start that fails says why and exits with its code', () => {
-  test('2: as root without --allow-root', async () => {
-    if (!isRoot) return expect(isRoot).toBe(false);
+  testUnless(isRoot ? undefined : 'only root can be refused for being root')('2: as root without --allow-root', async () => {
     const { code, stderr } = await runProgram('vigosrv', ['--data-dir', good, 'run']);
     expect(stderr).toContain('--allow-root');
     expect(code).toBe(2);

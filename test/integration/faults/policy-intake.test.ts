@@ -30,7 +30,7 @@ const folder = mkdtempSync(join(tmpdir(), 'vigo-intake-'));
 const root = newSigningKey();
 const serverKey = newSigningKey();
 const KEY = keyIdOf(serverKey.publicKey);
-const hints: Hints = { nextMs: 60_000, keepConnection: false, fullTraits: false, serverTimeMs: 0, jitterPct: 0, checkpoint: undefined };
+const hints: Hints = { nextMs: 60_000, keepConnection: false, fullTraits: false, serverTimeMs: 0, jitterPct: 0 };
 const authority: Authority = {
   observe: false,
   secrets_epoch: 0,

@@ -1,0 +1,9 @@
+/** Tests that need what not every machine has: skipped with their reason in one line, and counted. */
+import { test } from '@jest/globals';
+
+/** @param missing why it cannot run here, or undefined when it can */
+export function testUnless(missing: string | undefined): typeof test | typeof test.skip {
+  if (missing === undefined) return test;
+  process.stderr.write(`skipped: ${missing}\n`);
+  return test.skip;
+}
