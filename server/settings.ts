@@ -4,7 +4,7 @@ import type { z } from 'zod';
 import { didYouMean } from '../core/base/did-you-mean.ts';
 import { isPlainObject } from '../core/base/json.ts';
 import type { Problem, SourceLocation } from '../core/base/problem.ts';
-import { KEYS_OF_OTHER_ROLES, SECRET_KEYS, type Settings, settingsSchema } from './settings/schema.ts';
+import { KEYS_OF_ROLES, SECRET_KEYS, type Settings, settingsSchema } from './settings/schema.ts';
 
 export type { Settings } from './settings/schema.ts';
 
@@ -83,9 +83,16 @@ function problem(message: string, at: SourceLocation, hint?: string): Problem {
 function unknownKey(schema: z.ZodType, path: Path, key: string, source: Source): Problem {
   const name = textOf([...path, key]);
   const at = locate(source, [...path, key]);
-  const owner = Object.hasOwn(KEYS_OF_OTHER_ROLES, name) ? KEYS_OF_OTHER_ROLES[name] : undefined;
-  if (owner !== undefined) return problem(`${name} belongs to role ${owner}, and this server's role is standalone`, at);
   return problem(`unknown key ${name}`, at, didYouMean(key, knownKeys(schema, path)));
+}
+
+/** Keys that are given although the role has no use for them (server.md §2.1). */
+function ofOtherRoles(raw: unknown, role: Settings['spanner']['role'], source: Source): readonly Problem[] {
+  return Object.entries(KEYS_OF_ROLES).flatMap(([name, roles]) => {
+    const path = name.split('.');
+    if (roles.includes(role) || !has(raw, path)) return [];
+    return [problem(`${name} belongs to role ${roles.join(' or ')}, and this server's role is ${role}`, locate(source, path))];
+  });
 }
 
 /** What depends on more than one key. */
@@ -93,7 +100,15 @@ function together(settings: Settings): readonly { readonly path: Path; readonly 
   const found: { path: Path; message: string }[] = [];
   const refuse = (condition: boolean, path: Path, message: string) => void (condition && found.push({ path, message }));
   const { database, secrets, server, auth, peers, spanner, limits, publish } = settings;
-  refuse(spanner.role !== 'standalone', ['spanner', 'role'], `role ${spanner.role} is not part of this build: it serves as standalone`);
+  const { role } = spanner;
+  refuse(role === 'spoke' && spanner.spoke_id === undefined, ['spanner'], 'spanner.spoke_id is needed with role spoke');
+  refuse(role === 'spoke' && spanner.hub_addr === undefined, ['spanner'], 'spanner.hub_addr is needed with role spoke');
+  refuse(['hub', 'main'].includes(spanner.spoke_id ?? ''), ['spanner', 'spoke_id'], `a spoke cannot be called ${spanner.spoke_id}`);
+  const ids = spanner.spokes.map(({ id }) => id);
+  ids.forEach((id, index) => {
+    refuse(ids.indexOf(id) !== index, ['spanner', 'spokes', index, 'id'], `there are two spokes ${id}`);
+    refuse(['hub', 'main', 'none'].includes(id), ['spanner', 'spokes', index, 'id'], `a spoke cannot be called ${id}`);
+  });
   refuse(database.driver === 'postgres' && database.url === undefined, ['database'], 'database.url is needed with driver postgres');
   refuse(database.driver === 'sqlite' && database.url !== undefined, ['database', 'url'], 'database.url belongs to driver postgres');
   refuse(
@@ -177,6 +192,7 @@ export function readSettings(yaml: string, context: SettingsContext): SettingsRe
         problem(`${textOf(path)} cannot be a secret reference: it is read before there is a secret provider`, locate(source, path)),
       );
   }
+  if (parsed.success) problems.push(...ofOtherRoles(raw, parsed.data.spanner.role, source));
   if (parsed.success) for (const { path, message } of together(parsed.data)) problems.push(problem(message, locate(source, path)));
   if (!parsed.success || problems.length > 0) return { ok: false, problems: problems.sort(byPlace) };
   const origins = new Map<string, SourceLocation>();

@@ -6,6 +6,8 @@ import { signFor, verifyFor } from './domain.ts';
 import { keyIdOf, requireAcceptablePublicKey, type SigningKey } from './ed25519.ts';
 
 export const DELEGATION_SCOPES = ['bundle', 'redirect', 'release', 'audit', 'enroll', 'peer'] as const;
+/** What a spoke may sign: neither releases nor who owns an envoy, which are the hub's alone. */
+export const SPOKE_SCOPES: readonly DelegationScope[] = ['bundle', 'audit', 'enroll'];
 export type DelegationScope = (typeof DELEGATION_SCOPES)[number];
 
 const delegationSchema = z.object({

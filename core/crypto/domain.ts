@@ -16,6 +16,9 @@ export const DOMAINS = {
   resolveSecrets: 'vigo/v1/Agent/ResolveSecrets',
   resolveSecretsReply: 'vigo/v1/Agent/ResolveSecrets/reply',
   agentHttp: 'vigo/v1/http',
+  ownership: 'vigo-ownership-v1',
+  permit: 'vigo-permit-v1',
+  link: 'vigo/v1/Spanner/Link',
 } as const;
 export type Domain = keyof typeof DOMAINS;
 

@@ -6,9 +6,11 @@ import { CodedError, ERROR_CODES, messageOf } from '../../core/base/errors.ts';
 import { createLogger } from '../../core/base/log.ts';
 import { Redactor } from '../../core/base/redaction.ts';
 import { VERSION } from '../../core/base/version.ts';
+import type { Command } from '../../core/command/command.ts';
 import { dataPaths } from '../identity/paths.ts';
+import type { Roles } from '../role.ts';
 import { startSite } from '../site.ts';
-import { dataDirOf, loadSettings, problemLines, serverCommand } from './globals.ts';
+import { dataDirOf, loadSettings, problemLines, type ServerGlobals, serverCommand } from './globals.ts';
 import { onDiagnose, onHangUp } from './signals.ts';
 
 /** Exit codes of a start that fails (server.md §3). */
@@ -42,46 +44,55 @@ function stopSignal(): Promise<string> {
   });
 }
 
-export const run = serverCommand({
-  name: ['run'],
-  summary: 'run in the foreground until a signal (the default command)',
-  flags: z.object({}),
-  async run({ globals }, io) {
-    if (process.getuid?.() === 0 && !globals.allowRoot) {
-      throw new CodedError('USAGE', 'vigosrv never needs root', { hint: 'start it as its own user, or give --allow-root' });
-    }
-    const { result } = loadSettings(globals, io.env);
-    if (!result.ok) {
-      io.err(problemLines(result));
-      return ERROR_CODES.SETTINGS_INVALID.exit;
-    }
-    const { settings } = result;
-    const dataDir = dataDirOf(globals, io.env);
-    const redactor = new Redactor();
-    const log = createLogger({ level: globals.logLevel ?? settings.log.level, format: globals.logFormat ?? settings.log.format, redactor });
-    const fatal = (error: Error) => {
-      log.error('the server cannot go on', { error });
-      process.exit(1);
-    };
-    process.on('uncaughtException', fatal);
-    const stopped = stopSignal();
-    onHangUp(result, () => loadSettings(globals, io.env).result, log);
-    try {
-      const site = await startSite({ dataDir, settings, clock: systemClock, log, redactor, version: VERSION, fatal });
-      writeFileSync(join(dataPaths(dataDir).run, 'vigosrv.pid'), `${process.pid}\n`);
-      onDiagnose(site.parts);
-      log.info('stopping', { signal: await stopped });
-      await site.stop();
-      log.info('stopped', {});
-      return 0;
-    } catch (thrown) {
-      log.error('the start failed', {
-        code: thrown instanceof CodedError ? thrown.code : 'INTERNAL',
-        error: messageOf(thrown),
-        hint: thrown instanceof CodedError ? thrown.hint : undefined,
+/** @param roles what `spanner.role` may name beside standalone */
+export const run = (roles: Roles): Command<ServerGlobals> =>
+  serverCommand({
+    name: ['run'],
+    summary: 'run in the foreground until a signal (the default command)',
+    flags: z.object({}),
+    async run({ globals }, io) {
+      if (process.getuid?.() === 0 && !globals.allowRoot) {
+        throw new CodedError('USAGE', 'vigosrv never needs root', { hint: 'start it as its own user, or give --allow-root' });
+      }
+      const { result } = loadSettings(globals, io.env);
+      if (!result.ok) {
+        io.err(problemLines(result));
+        return ERROR_CODES.SETTINGS_INVALID.exit;
+      }
+      const { settings } = result;
+      const dataDir = dataDirOf(globals, io.env);
+      const redactor = new Redactor();
+      const log = createLogger({
+        level: globals.logLevel ?? settings.log.level,
+        format: globals.logFormat ?? settings.log.format,
+        redactor,
       });
-      if (!(thrown instanceof CodedError)) log.error('internal failure', { error: thrown });
-      return startExitCode(thrown);
-    }
-  },
-});
+      const fatal = (error: Error) => {
+        log.error('the server cannot go on', { error });
+        process.exit(1);
+      };
+      process.on('uncaughtException', fatal);
+      const stopped = stopSignal();
+      onHangUp(result, () => loadSettings(globals, io.env).result, log);
+      try {
+        const site = await startSite(
+          { dataDir, settings, clock: systemClock, log, redactor, version: VERSION, fatal },
+          settings.spanner.role === 'standalone' ? undefined : roles[settings.spanner.role],
+        );
+        writeFileSync(join(dataPaths(dataDir).run, 'vigosrv.pid'), `${process.pid}\n`);
+        onDiagnose(site.parts);
+        log.info('stopping', { signal: await stopped });
+        await site.stop();
+        log.info('stopped', {});
+        return 0;
+      } catch (thrown) {
+        log.error('the start failed', {
+          code: thrown instanceof CodedError ? thrown.code : 'INTERNAL',
+          error: messageOf(thrown),
+          hint: thrown instanceof CodedError ? thrown.hint : undefined,
+        });
+        if (!(thrown instanceof CodedError)) log.error('internal failure', { error: thrown });
+        return startExitCode(thrown);
+      }
+    },
+  });

@@ -21,7 +21,6 @@ import { EventStreams, writeEvents } from './events.ts';
 import { authenticate, LocalSockets, NOBODY } from './guard.ts';
 import type { Handler, HandlerInput } from './handler.ts';
 import { Idempotency } from './idempotency.ts';
-import { handlersOf } from './index.ts';
 import { parseInput } from './input.ts';
 import type { RestParts } from './parts.ts';
 import { problemOf, toCoded } from './problem.ts';
@@ -76,7 +75,7 @@ class RestApp {
   readonly #enroll: RateLimit;
   readonly #identified = new WeakMap<FastifyRequest, Identified>();
 
-  constructor(parts: RestParts) {
+  constructor(parts: RestParts, handlers: readonly Handler[]) {
     this.#parts = parts;
     this.denials = new AccessDenials({ store: parts.store, trail: parts.trail, log: parts.log });
     const { clock, identity } = parts;
@@ -97,7 +96,6 @@ class RestApp {
       routerOptions: { maxParamLength: 1100 },
     }) as unknown as FastifyInstance;
     this.#frame();
-    const handlers = handlersOf(parts);
     const isPublic = ({ contract }: Handler) => contract.permission === 'public' || contract.permission === 'metrics';
     void this.app.register((scope, _options, done) => {
       for (const each of handlers.filter(isPublic)) this.#add(scope, each);
@@ -344,8 +342,8 @@ class RestApp {
 }
 
 /** Throws at once when any route lacks a permission. */
-export async function createRestServer(parts: RestParts): Promise<RestServer> {
-  const rest = new RestApp(parts);
+export async function createRestServer(parts: RestParts, handlers: readonly Handler[]): Promise<RestServer> {
+  const rest = new RestApp(parts, handlers);
   await rest.app.ready();
   const main = rest.app.server as unknown as Server;
   limitConnections(main, parts.settings.limits);

@@ -11,6 +11,7 @@ import {
   HOUR,
   hostPort,
   httpsUrl,
+  labels,
   listenAddress,
   listOf,
   MIB,
@@ -32,7 +33,7 @@ export const ROLES = ['standalone', 'hub', 'spoke'] as const;
 const server = (hostname: string) =>
   section({
     hostname: text.max(253).default(hostname),
-    site_id: siteId.default('main'),
+    site_id: siteId.optional(),
     grpc_listen: listenAddress.default(':1530'),
     api_listen: listenAddress.default(':8443'),
     threads: whole(0, 0, 16).transform((threads) => (threads > 0 ? threads : Math.min(16, Math.max(1, availableParallelism() - 1)))),
@@ -199,6 +200,26 @@ const log = section({
 
 const spanner = section({
   role: oneOf(ROLES).default('standalone'),
+  hub_addr: z.union([hostPort.transform((one) => [one]), z.array(hostPort).min(1)]).optional(),
+  spoke_id: siteId.optional(),
+  join_token_file: text.optional(),
+  spokes: listOf(
+    given({
+      id: siteId,
+      addr: hostPort,
+      fallback: z.array(hostPort).default([]),
+      patterns: texts.default([]),
+      weight: whole(100, 1, 1000),
+      labels: labels.default({}),
+    }),
+  ),
+  default_spoke: siteId.or(oneOf(['none'])).default('none'),
+  own_envoys: flag(true),
+  heartbeat: duration(10 * S, { min: 200 }),
+  query_deadline: duration(5 * S, { min: 100 }),
+  offline_enroll_tokens: whole(50, 0, 1000),
+  event_queue_max: size(512 * MIB),
+  move_rate_pct: z.number({ error: 'a number is wanted' }).min(0.1).max(20).default(2),
 });
 
 const peers = section({
@@ -243,7 +264,7 @@ const limits = section({
 
 /** `hostname`: the machine's full name, the default of server.hostname. */
 export function settingsSchema(hostname: string) {
-  return z.strictObject(
+  const schema = z.strictObject(
     {
       data_dir: text.default('/srv/vigo'),
       server: server(hostname),
@@ -272,23 +293,29 @@ export function settingsSchema(hostname: string) {
     },
     { error: (issue) => (issue.code === 'invalid_type' ? 'one mapping is wanted' : undefined) },
   );
+  return schema.transform((settings) => {
+    const { role, spoke_id: spokeId } = settings.spanner;
+    const siteOf = { standalone: settings.server.site_id ?? 'main', hub: 'hub', spoke: spokeId ?? '' };
+    return { ...settings, server: { ...settings.server, site_id: siteOf[role] } };
+  });
 }
 
 export type Settings = z.output<ReturnType<typeof settingsSchema>>;
 
-/** Keys that exist in another role only. */
-export const KEYS_OF_OTHER_ROLES: Readonly<Record<string, 'hub' | 'spoke' | 'hub or spoke'>> = {
-  'spanner.hub_addr': 'spoke',
-  'spanner.spoke_id': 'spoke',
-  'spanner.join_token_file': 'spoke',
-  'spanner.offline_enroll_tokens': 'spoke',
-  'spanner.event_queue_max': 'spoke',
-  'spanner.spokes': 'hub',
-  'spanner.default_spoke': 'hub',
-  'spanner.own_envoys': 'hub',
-  'spanner.query_deadline': 'hub',
-  'spanner.move_rate_pct': 'hub',
-  'spanner.heartbeat': 'hub or spoke',
+/** Keys of some roles alone. */
+export const KEYS_OF_ROLES: Readonly<Record<string, readonly (typeof ROLES)[number][]>> = {
+  'server.site_id': ['standalone'],
+  'spanner.hub_addr': ['spoke'],
+  'spanner.spoke_id': ['spoke'],
+  'spanner.join_token_file': ['spoke'],
+  'spanner.offline_enroll_tokens': ['spoke'],
+  'spanner.event_queue_max': ['spoke'],
+  'spanner.spokes': ['hub'],
+  'spanner.default_spoke': ['hub'],
+  'spanner.own_envoys': ['hub'],
+  'spanner.query_deadline': ['hub'],
+  'spanner.move_rate_pct': ['hub'],
+  'spanner.heartbeat': ['hub', 'spoke'],
 };
 
 /** Values that `check-config --print` never shows; `*` stands for any one part. */

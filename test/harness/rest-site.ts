@@ -14,6 +14,7 @@ import { initSite } from '../../server/init.ts';
 import { createConfigPort } from '../../server/publish/config-port.ts';
 import { Publisher } from '../../server/publish/publisher.ts';
 import { createRestServer, type RestServer } from '../../server/rest/app.ts';
+import { handlersOf } from '../../server/rest/index.ts';
 import { type RestParts, restParts } from '../../server/rest/parts.ts';
 import { type RunningServer, startServer } from '../../server/server.ts';
 import { readSettings } from '../../server/settings.ts';
@@ -147,7 +148,7 @@ export async function startSite(more: { readonly settings?: string; readonly log
   });
   await publisher.start();
   restOf = restParts(running.parts, createConfigPort({ publisher, stage: paths.stage, clock: systemClock, hostnames }));
-  rest = await createRestServer(restOf);
+  rest = await createRestServer(restOf, handlersOf(restOf));
   port = await rest.listen('127.0.0.1', 0);
   await rest.listenLocal(join(dataDir, 'run', 'admin.sock'));
 }

@@ -10,9 +10,11 @@ import { RESOURCES } from '../../core/resources/index.ts';
 import { TEMPLATE_FUNCTIONS } from '../../core/template/functions/index.ts';
 import { TRAIT_CATALOGUE } from '../../core/traits/catalogue.ts';
 import { WHEN_BUILTINS } from '../../core/when/builtins/index.ts';
+import { hubRole } from '../../hub/main.ts';
 import { METRICS } from '../../server/observe/metrics.ts';
+import { serverProgram } from '../../server/program.ts';
 import { effectiveSettings, readSettings } from '../../server/settings.ts';
-import { SERVER_PROGRAM } from '../../spoke/main.ts';
+import { spokeRole } from '../../spoke/main.ts';
 
 const cell = (value: unknown): string =>
   String(value ?? '')
@@ -155,7 +157,7 @@ export function referencePages(): ReadonlyMap<string, string> {
   return new Map([
     ['cli-vigo.md', program(AGENT_PROGRAM)],
     ['cli-vigocli.md', program(CLI_PROGRAM)],
-    ['cli-vigosrv.md', program(SERVER_PROGRAM)],
+    ['cli-vigosrv.md', program(serverProgram({ hub: hubRole, spoke: spokeRole }))],
     ['errors.md', errors()],
     ['language.md', language()],
     ['metrics.md', metrics()],
