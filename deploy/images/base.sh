@@ -8,7 +8,7 @@ docker image inspect "$image" >/dev/null 2>&1 && exit 0
 . /etc/os-release
 suite=$VERSION_CODENAME
 # what a Debian server has, beside what debootstrap calls minimal
-packages=systemd,systemd-sysv,dbus,iproute2,cron,sudo,ca-certificates,procps,openssh-server,iptables
+packages=systemd,systemd-sysv,dbus,iproute2,cron,sudo,ca-certificates,procps,openssh-server,iptables,libatomic1
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT INT TERM
