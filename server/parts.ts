@@ -9,6 +9,7 @@ import type { AuditTrail } from './audit/trail.ts';
 import type { Enrollment } from './enroll/enroll.ts';
 import type { EnrollTokens } from './enroll/tokens.ts';
 import type { FleetIndex } from './fleet/fleet-index.ts';
+import type { Ownership } from './fleet/ownership.ts';
 import type { RunIntake } from './fleet/run-intake.ts';
 import type { DataPaths } from './identity/paths.ts';
 import type { ServerIdentity } from './identity/server-identity.ts';
@@ -34,6 +35,7 @@ export interface ServerParts {
   readonly checkpointer: Checkpointer;
   readonly fleet: FleetIndex;
   readonly intake: RunIntake;
+  readonly ownership: Ownership;
   readonly releases: ReleaseSwitch;
   readonly secrets: SecretProvider;
   readonly tokens: EnrollTokens;

@@ -2,7 +2,7 @@
 import { join, resolve } from 'node:path';
 import type { Clock } from '../core/base/clock.ts';
 import { CodedError } from '../core/base/errors.ts';
-import { idBytes } from '../core/base/ids.ts';
+import { type EnvoyId, idBytes } from '../core/base/ids.ts';
 import type { Logger } from '../core/base/log.ts';
 import type { Redactor } from '../core/base/redaction.ts';
 import { newTicketKeys, type TlsIdentity } from '../core/crypto/tls.ts';
@@ -19,6 +19,7 @@ import { renew } from './enroll/renew.ts';
 import { EnrollTokens } from './enroll/tokens.ts';
 import { FleetIndex } from './fleet/fleet-index.ts';
 import { Flusher } from './fleet/flusher.ts';
+import { Ownership } from './fleet/ownership.ts';
 import { RunIntake } from './fleet/run-intake.ts';
 import { prepareDirectories } from './identity/directories.ts';
 import { openIdentity } from './identity/server-identity.ts';
@@ -143,7 +144,18 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     });
     await flusher.start();
     stops.push(() => flusher.stop());
-    stops.push(() => intake.stop());
+    stops.push(() => intake.settle());
+    const ownership = new Ownership({
+      store,
+      fleet,
+      intake,
+      trail,
+      clock,
+      identity,
+      entryOf: (hostname) => releases.entryOf(hostname),
+      dropConnections: (envoyId) => dropConnections(envoyId),
+    });
+    await step(log, clock, 'ownership', () => ownership.start());
     const startedAt = clock.now();
     const replies = new ReplyCache(clock);
     const refused = new RefusedRequests({ store, trail, metrics, clock, log: log.component('rpc') });
@@ -175,12 +187,20 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     stops.push(() => observed.stop());
     const rpc = new RpcThreads(fleet, {
       call: async (forwarded) => {
+        // it left between the thread's look and ours: what it says belongs to its new owner
+        if (fleet.view(forwarded.slot).departed) throw new CodedError('REDIRECT', 'another site owns this envoy');
         const reply = await call(forwarded);
         metrics.count('vigo_requests_total', 1, { service: 'agent', method: forwarded.method, code: 'OK' });
         return reply;
       },
+      owner: async (envoyId) => {
+        const grant = await ownership.redirectOf(envoyId as EnvoyId);
+        if (grant !== undefined) metrics.count('vigo_redirects_total', 1);
+        return Buffer.from(grant === undefined ? '' : JSON.stringify(grant));
+      },
       notice: (notice, thread) => {
-        if (notice.kind === 'traits') flusher.addTraits(notice.slot, notice);
+        if (notice.kind === 'event' && notice.event === 'arrived') ownership.seen(notice.slot);
+        else if (notice.kind === 'traits') flusher.addTraits(notice.slot, notice);
         else if (notice.kind === 'refused') refused.add(notice);
         else observed.notice(notice, thread);
       },
@@ -194,7 +214,8 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     const { checkin } = settings;
     const authority = {
       servers: [advertise],
-      fallback_servers: [],
+      // the hub can tell who owns an envoy when its own site cannot be reached
+      fallback_servers: settings.spanner.hub_addr ?? [],
       offline_policy: checkin.offline_policy,
       queue_max_runs: checkin.queue_max_runs,
       queue_max_size: checkin.queue_max_size,
@@ -259,6 +280,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       checkpointer,
       fleet,
       intake,
+      ownership,
       releases,
       secrets,
       tokens,

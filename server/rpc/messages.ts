@@ -73,7 +73,12 @@ export type FromWorker =
       readonly set: Uint8Array;
       readonly removed: readonly string[];
     }
-  | { readonly kind: 'event'; readonly event: 'regressed' | 'rejected' | 'flagged'; readonly slot: number; readonly text: string }
+  | {
+      readonly kind: 'event';
+      readonly event: 'regressed' | 'rejected' | 'flagged' | 'arrived';
+      readonly slot: number;
+      readonly text: string;
+    }
   /** a refused request; the main thread audits and counts it */
   | { readonly kind: 'refused'; readonly code: string; readonly method: string; readonly envoyId: string; readonly address: string }
   | {
@@ -85,6 +90,8 @@ export type FromWorker =
       readonly delayP99Ms: number;
       readonly delayMaxMs: number;
     }
+  /** who owns an envoy that is not ours; answered with the JSON of a signed grant, empty when nobody knows */
+  | { readonly kind: 'owner'; readonly id: number; readonly envoyId: string }
   | Forwarded;
 
 /** Upper bounds of the check-in duration histogram, seconds (server.md §12.1: 50 µs … 1 s). */

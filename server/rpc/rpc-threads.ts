@@ -6,10 +6,12 @@ import { toFault } from './fault.ts';
 import type { Forwarded, FromWorker, ToWorker, WorkerSetup } from './messages.ts';
 import type { ReleaseTable } from './release-table.ts';
 
-type Notice = Exclude<FromWorker, { kind: 'listening' | 'failed' | 'taken' | 'stopped' | 'call' }>;
+type Notice = Exclude<FromWorker, { kind: 'listening' | 'failed' | 'taken' | 'stopped' | 'call' | 'owner' }>;
 
 export interface RpcHandlers {
   call(call: Forwarded): Promise<Uint8Array>;
+  /** JSON of the signed grant that leads to the owner, empty when it is not known */
+  owner(envoyId: string): Promise<Uint8Array>;
   /** @param thread index of the accepting thread that speaks */
   notice(notice: Notice, thread: number): void;
   /** a thread died: the process cannot go on honestly */
@@ -54,7 +56,8 @@ export class RpcThreads {
             }),
           );
         else if (message.kind === 'taken') thread.taken.get(message.id)?.();
-        else if (message.kind === 'call') void this.#answer(worker, message);
+        else if (message.kind === 'call') void this.#answer(worker, message.id, () => this.#handlers.call(message));
+        else if (message.kind === 'owner') void this.#answer(worker, message.id, () => this.#handlers.owner(message.envoyId));
         else if (message.kind !== 'stopped') this.#handlers.notice(message, index);
       });
       worker.once('error', (error: unknown) => {
@@ -66,12 +69,12 @@ export class RpcThreads {
     });
   }
 
-  async #answer(worker: Worker, call: Forwarded): Promise<void> {
+  async #answer(worker: Worker, id: number, work: () => Promise<Uint8Array>): Promise<void> {
     let answer: ToWorker;
     try {
-      answer = { kind: 'answer', id: call.id, reply: await this.#handlers.call(call) };
+      answer = { kind: 'answer', id, reply: await work() };
     } catch (thrown) {
-      answer = { kind: 'answer', id: call.id, error: toFault(thrown) };
+      answer = { kind: 'answer', id, error: toFault(thrown) };
     }
     worker.postMessage(answer);
   }

@@ -40,6 +40,7 @@ const checkIns = new CheckInService({
         removed: traits.removed,
       });
     },
+    arrived: (slot) => say({ kind: 'event', event: 'arrived', slot, text: '' }),
     regressed: (slot) => say({ kind: 'event', event: 'regressed', slot, text: '' }),
     rejected: (slot, reason) => say({ kind: 'event', event: 'rejected', slot, text: reason.slice(0, 200) }),
     flagged: (slot, flags) => say({ kind: 'event', event: 'flagged', slot, text: flags.slice(0, 8).join(',').slice(0, 200) }),
@@ -150,6 +151,24 @@ function forward(
   });
 }
 
+/** Not ours: the way to the owner goes with the refusal, when the main thread knows it. */
+const NOT_OURS: ReadonlySet<string> = new Set(['REDIRECT', 'RETRY_ELSEWHERE', 'WRONG_AUDIENCE']);
+
+async function withOwner(refusal: CodedError, envoyId: string): Promise<CodedError> {
+  const id = nextCall++;
+  const grant = await new Promise<Buffer>((resolve, reject) => {
+    waiting.set(id, { resolve, reject });
+    say({ kind: 'owner', id, envoyId });
+  });
+  if (grant.length > 0) {
+    const details = { redirect: JSON.parse(grant.toString('utf8')) as unknown };
+    return new CodedError(refusal.code === 'WRONG_AUDIENCE' ? 'WRONG_AUDIENCE' : 'REDIRECT', refusal.message, { details });
+  }
+  return refusal.code === 'REDIRECT'
+    ? new CodedError('RETRY_ELSEWHERE', 'this site does not own the envoy, and knows nobody who does')
+    : refusal;
+}
+
 let stopping = false;
 
 function refuse(thrown: unknown, method: string, envoyId: string, address: string): unknown {
@@ -169,7 +188,12 @@ function unary(domain: Domain, method: AgentMethod): handleUnaryCall<Buffer, Buf
     const begun = performance.now();
     let envoyId = '';
     let address = '';
-    const fail = (thrown: unknown) => callback(toServiceError(refuse(thrown, method, envoyId, address), clock.now()));
+    const fail = (thrown: unknown): void => {
+      if (thrown instanceof CodedError && NOT_OURS.has(thrown.code) && envoyId !== '' && thrown.details?.['redirect'] === undefined)
+        withOwner(thrown, envoyId).then(answer, answer);
+      else answer(thrown);
+    };
+    const answer = (thrown: unknown): void => callback(toServiceError(refuse(thrown, method, envoyId, address), clock.now()));
     try {
       if (stopping) throw new CodedError('SHUTTING_DOWN', 'this server is stopping', { retryAfterSeconds: 5 });
       const peer = peerOf(call);

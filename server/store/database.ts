@@ -8,6 +8,7 @@ import { counterStore } from './counters.ts';
 import { envoyStore } from './envoys.ts';
 import { migrate } from './migrate.ts';
 import type { DialectName, Migration } from './migrations/migration.ts';
+import { ownershipStore } from './ownerships.ts';
 import { parsePostgresUrl, postgresDialect } from './postgres-dialect.ts';
 import { releaseStore } from './releases.ts';
 import { runStore } from './runs.ts';
@@ -31,6 +32,7 @@ export type DatabaseOptions =
 function tables(db: Kysely<Schema>, dialect: DialectName): Tables {
   return {
     envoys: envoyStore(db, dialect),
+    ownerships: ownershipStore(db),
     traits: traitsStore(db),
     tokens: tokenStore(db),
     runs: runStore(db),

@@ -63,6 +63,8 @@ export interface Schema {
   migrations: { name: string; applied_at: number };
   envoys: EnvoysTable;
   envoy_state: EnvoyStateTable;
+  ownerships: { envoy_id: string; state: string; owner_epoch: number; granted: string; record: string; at: number };
+  site_facts: { name: string; value: string };
   identity_keys: { key: Buffer; envoy_id: string };
   trait_sets: { envoy_id: string; hash: string };
   traits: { envoy_id: string; collector: string; value: string };

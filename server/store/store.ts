@@ -3,8 +3,10 @@ import type { EnvoyId } from '../../core/base/ids.ts';
 import type { Json, JsonObject } from '../../core/base/json.ts';
 import type { RunReport } from '../../core/policy/outcome.ts';
 import type { ConvergenceRecord } from '../fleet/convergence.ts';
+import type { OwnershipStore } from './ownerships.ts';
 
-export const ENVOY_STATUSES = ['active', 'pending', 'revoked'] as const;
+/** `departed`: another site owns it now, and what is here waits until that one has seen it */
+export const ENVOY_STATUSES = ['active', 'pending', 'revoked', 'departed'] as const;
 export type EnvoyStatus = (typeof ENVOY_STATUSES)[number];
 
 /** What enrolment decides; changes rarely and always in a transaction with its audit record. */
@@ -175,6 +177,8 @@ export interface RunStore {
   list(filter: RunFilter, limit: number): Promise<readonly RunSummary[]>;
   /** run ids come from agents: two envoys may use the same; `report` is missing once retention has thinned it */
   byId(runId: string): Promise<readonly { readonly summary: RunSummary; readonly report?: RunReport | undefined }[]>;
+  /** newest first, those whose report is still there */
+  newest(subject: EnvoyId, limit: number): Promise<readonly StoredRun[]>;
   /** deletes details received before the first time and summaries received before the second; answers how many rows */
   retain(detailsSince: number, summariesSince: number): Promise<number>;
 }
@@ -326,6 +330,7 @@ export interface UserStore {
 /** All narrow stores, outside or inside one transaction. */
 export interface Tables {
   readonly envoys: EnvoyStore;
+  readonly ownerships: OwnershipStore;
   readonly traits: TraitsStore;
   readonly tokens: TokenStore;
   readonly runs: RunStore;
