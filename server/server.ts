@@ -21,6 +21,7 @@ import { FleetIndex } from './fleet/fleet-index.ts';
 import { Flusher } from './fleet/flusher.ts';
 import { RunIntake } from './fleet/run-intake.ts';
 import { prepareDirectories } from './identity/directories.ts';
+import { joinOnce } from './identity/join-hub.ts';
 import { openIdentity } from './identity/server-identity.ts';
 import { observeFleet } from './observe/fleet-metrics.ts';
 import { createMetrics } from './observe/metrics.ts';
@@ -82,6 +83,9 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     const paths = await step(log, clock, 'directories', () => prepareDirectories(options.dataDir));
     const lock = await step(log, clock, 'lock', () => lockDataDirectory(join(paths.run, 'lock')));
     stops.push(() => lock.release());
+    const { role, spoke_id: spokeId, join_token_file: tokenFile } = settings.spanner;
+    if (role === 'spoke')
+      await step(log, clock, 'join', () => joinOnce({ paths, spokeId: spokeId ?? '', tokenFile, version, clock, log: log.component('join') }));
     const identityOptions = () => ({ names: certificateNames(settings), certDays: settings.server.tls.server_cert_days, now: clock.now() });
     const identity = await step(log, clock, 'keys', () => openIdentity(paths, identityOptions()));
     const metrics = createMetrics();

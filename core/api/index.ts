@@ -21,6 +21,7 @@ import { getRun, listRuns, streamRuns } from './runs.ts';
 import { deleteSecret, listSecrets, putSecret, revealSecret, secretMeta, secretRefs } from './secrets.ts';
 import { bootstrapCa, getDoctor, getMetrics, getOpenApi, getVersion, healthz, readyz } from './server.ts';
 import { createApiToken, getSession, listApiTokens, revokeApiToken } from './session.ts';
+import { joinSpanner } from './spanner-join.ts';
 import { createTokens, getToken, listTokens, revokeToken } from './tokens.ts';
 
 export const ROUTES: readonly RouteContract[] = [
@@ -50,6 +51,7 @@ export const ROUTES: readonly RouteContract[] = [
   getToken,
   getVersion,
   healthz,
+  joinSpanner,
   listApiTokens,
   listAudit,
   listCheckpoints,
