@@ -6,6 +6,8 @@ import { runSummarySchema } from './runs.ts';
 export const envoyRowSchema = z.object({
   id: z.string(),
   hostname: z.string(),
+  /** the site that owns it */
+  spoke: z.string(),
   status: z.enum(['active', 'pending', 'revoked']),
   state: z.string(),
   drift: z.string(),

@@ -69,6 +69,7 @@ export const METRICS = {
   vigo_audit_size: { kind: 'gauge', help: 'records in the audit log' },
   vigo_audit_checkpoint_age_seconds: { kind: 'gauge', help: 'age of the newest checkpoint' },
   vigo_audit_verify_failures_total: { kind: 'counter', help: 'findings of audit verification' },
+  vigo_spoke_release_lag: { kind: 'gauge', help: 'releases a spoke is behind', labels: { spoke: 'name' } },
   vigo_metrics_dropped_series_total: { kind: 'counter', help: 'label sets beyond the limit' },
 } as const satisfies Record<string, Row>;
 

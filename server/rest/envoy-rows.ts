@@ -26,10 +26,10 @@ const FLAG_NAMES = {
   clock_skew: FLAG.clockSkew,
 } as const;
 
-type Parts = Pick<RestParts, 'fleet' | 'store' | 'releases'>;
+type Parts = Pick<RestParts, 'fleet' | 'store' | 'releases' | 'identity'>;
 
 /** What the live release says about a host; read once an entry. */
-export function policyFacts(parts: Parts, hostname: string): PolicyFacts | undefined {
+export function policyFacts(parts: Pick<RestParts, 'releases'>, hostname: string): PolicyFacts | undefined {
   const policy = parts.releases.policyOf(hostname);
   if (policy === undefined) return undefined;
   const known = FACTS.get(policy);
@@ -54,6 +54,7 @@ export function envoyItem(parts: Parts, view: EnvoyView, row: EnvoyRow | undefin
   return {
     id: view.id,
     hostname: view.hostname,
+    spoke: parts.identity.siteId,
     status: view.revoked ? 'revoked' : view.active ? 'active' : 'pending',
     state: view.state,
     drift: view.drift,

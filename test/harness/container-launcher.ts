@@ -34,7 +34,7 @@ export interface Hosts {
   stop(): Promise<void>;
 }
 
-const PREFIX = 'vigo-test';
+export const PREFIX = 'vigo-test';
 const READY = 'systemctl is-system-running | grep -Eq "running|degraded"';
 
 function isAlive(pid: string): boolean {
@@ -47,7 +47,7 @@ function isAlive(pid: string): boolean {
 }
 
 /** There is no reaper: each run removes what earlier ones, that ended badly, left behind. Names carry the process id of their run. */
-async function removeLeftovers(): Promise<void> {
+export async function removeLeftovers(): Promise<void> {
   const { dockerode } = (await getContainerRuntimeClient()).container;
   const isLeft = (name: string) => {
     const pid = new RegExp(`^/?${PREFIX}-(\\d+)(-|$)`).exec(name)?.[1];
@@ -59,7 +59,7 @@ async function removeLeftovers(): Promise<void> {
   for (const { Id, Name } of await dockerode.listNetworks()) if (isLeft(Name)) await dockerode.getNetwork(Id).remove();
 }
 
-function hostOf(name: string, container: StartedTestContainer): Host {
+export function hostOf(name: string, container: StartedTestContainer): Host {
   const exec = async (argv: readonly string[]): Promise<ExecResult> => {
     const { exitCode, stdout, stderr } = await container.exec([...argv]);
     return { code: exitCode, stdout, stderr };

@@ -37,7 +37,7 @@ describe('a fleet of one', () => {
     await expect(enrolAs('web-02.example.com', token)).rejects.toMatchObject({ code: 'TOKEN_ALREADY_SPENT' });
     expect((await cli(['tokens', 'list', '--state', 'spent'])).out).toContain('web-01.example.com');
     const listed = await cli(['envoys', 'list', 'web-*', '--label', 'rack=a1', '--output', 'csv']);
-    expect(listed.out.split('\r\n')[1]).toContain('web-01.example.com,no_data');
+    expect(listed.out.split('\r\n')[1]).toContain('web-01.example.com,main,no_data');
     const shown = JSON.parse((await cli(['envoys', 'show', 'web-01', '--json'])).out) as object;
     expect(shown).toMatchObject({ hostname: 'web-01.example.com', status: 'active', labels: { rack: 'a1' }, runs: [] });
     expect(JSON.parse((await cli(['envoys', 'push', 'web-01.example.com', '--json'])).out)).toMatchObject({ queued: 1 });

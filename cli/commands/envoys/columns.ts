@@ -5,6 +5,7 @@ import { type Column, formatTime } from '../../../core/command/output.ts';
 export const ENVOY_COLUMNS: readonly Column<EnvoyItem>[] = [
   { title: 'ID', value: (row) => row.id },
   { title: 'HOSTNAME', value: (row) => row.hostname },
+  { title: 'SPOKE', value: (row) => row.spoke },
   { title: 'STATE', value: (row) => (row.status === 'active' ? row.state : row.status) },
   { title: 'LAST-SEEN', value: (row, output) => formatTime(row.last_seen, output) },
   { title: 'RELEASE', value: (row) => (row.release > 0 ? row.release : undefined) },
