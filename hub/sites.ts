@@ -83,14 +83,27 @@ export class SiteRegistry implements Sites {
   /** @throws CodedError DUPLICATE_SPOKE when server.yaml and the database both define one */
   static async open(store: SiteStore, settings: Settings['spanner'], clock: Pick<Clock, 'now'>): Promise<SiteRegistry> {
     const registry = new SiteRegistry(store, clock);
-    for (const row of await store.list()) registry.#rows.set(row.id, row);
+    const described = new Set(settings.spokes.map(({ id }) => id));
+    for (const row of await store.list()) {
+      // one that server.yaml no longer describes is kept, and can be changed and removed by command
+      const source = row.source === 'settings' && !described.has(row.id) ? 'database' : row.source;
+      registry.#rows.set(row.id, { ...row, source });
+    }
     for (const { id, addr, fallback, patterns, weight, labels } of settings.spokes) {
       const known = registry.#rows.get(id);
       if (known?.source === 'database' && known.state !== 'removed')
         throw new CodedError('DUPLICATE_SPOKE', `the spoke ${id} stands in server.yaml and was added with "spoke add" too`, {
           hint: 'take it out of spanner.spokes, or remove it with "vigocli spanner spoke remove"',
         });
-      const row = { ...(known ?? newSite(id, 'settings', clock.now())), source: 'settings' as const, addr, fallback, patterns, weight, labels };
+      const row = {
+        ...(known ?? newSite(id, 'settings', clock.now())),
+        source: 'settings' as const,
+        addr,
+        fallback,
+        patterns,
+        weight,
+        labels,
+      };
       await store.put(row);
       registry.#rows.set(id, row);
     }
@@ -112,7 +125,11 @@ export class SiteRegistry implements Sites {
   get(siteId: string): SiteState | undefined {
     if (this.#own?.row.id === siteId) {
       const now = this.#clock.now();
-      return { ...this.#own.row, own: true, link: { ...NEVER, session: this.#own.session, since: this.#own.row.createdAt, heartbeatAt: now } };
+      return {
+        ...this.#own.row,
+        own: true,
+        link: { ...NEVER, session: this.#own.session, since: this.#own.row.createdAt, heartbeatAt: now },
+      };
     }
     const row = this.#rows.get(siteId);
     return row === undefined ? undefined : this.#stateOf(row);

@@ -40,9 +40,13 @@ export async function joinOnce(options: JoinOptions): Promise<void> {
     return;
   }
   if (file === undefined || !existsSync(file))
-    throw new CodedError('SETTINGS_INVALID', `this spoke has not joined a hub, and there is no join token ${file ?? 'in spanner.join_token_file'}`, {
-      hint: `on the hub: vigocli spanner spoke add ${spokeId}`,
-    });
+    throw new CodedError(
+      'SETTINGS_INVALID',
+      `this spoke has not joined a hub, and there is no join token ${file ?? 'in spanner.join_token_file'}`,
+      {
+        hint: `on the hub: vigocli spanner spoke add ${spokeId}`,
+      },
+    );
   const token = parseJoinToken(readKeyFile(file));
   if (token.spokeId !== spokeId)
     throw new CodedError('SETTINGS_INVALID', `the join token is for ${token.spokeId}, and spanner.spoke_id is ${spokeId}`);
@@ -106,6 +110,7 @@ function checked(reply: JoinReply, token: JoinToken, serverKey: SigningKey): Joi
     own.delegation.server_id === reply.server_id &&
     reply.site_id === token.spokeId &&
     publicKeyPin(reply.root_ca) === token.pin;
-  if (!holds) throw new CodedError('BUNDLE_REJECTED', 'the answer to the join does not hold: it is not for this server, or not of this hub');
+  if (!holds)
+    throw new CodedError('BUNDLE_REJECTED', 'the answer to the join does not hold: it is not for this server, or not of this hub');
   return reply;
 }

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { CodedError } from '../../core/base/errors.ts';
 import { newId } from '../../core/base/ids.ts';
 import { createSiteCaFor } from '../../core/crypto/certificate.ts';
-import { SPOKE_SCOPES, type SignedRecord, signDelegation, signRevocation } from '../../core/crypto/delegation.ts';
+import { type SignedRecord, SPOKE_SCOPES, signDelegation, signRevocation } from '../../core/crypto/delegation.ts';
 import { readKeyFile, readSigningKey } from '../../core/crypto/key-file.ts';
 import type { DataPaths } from './paths.ts';
 

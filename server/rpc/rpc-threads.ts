@@ -76,7 +76,9 @@ export class RpcThreads {
   #open({ worker, streams }: Thread, message: Extract<FromStream, { kind: 'streamOpen' }>): void {
     const stream = new ThreadStream(message, (reply) => worker.postMessage(reply));
     if (this.#onStream === undefined || this.#stopping) {
-      stream.close(new CodedError('UNIMPLEMENTED', 'this server is no hub', { hint: 'spanner.hub_addr names another server than the hub' }));
+      stream.close(
+        new CodedError('UNIMPLEMENTED', 'this server is no hub', { hint: 'spanner.hub_addr names another server than the hub' }),
+      );
       return;
     }
     streams.set(message.id, stream);

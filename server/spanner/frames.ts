@@ -36,7 +36,9 @@ export function* framesOf(head: Head, { body, data = NOTHING }: Message): Genera
   const { id, reply_to, error } = head;
   for (const [chunk, piece] of pieces.entries())
     yield codecs.linkFrame.encode({
-      ...(chunk === 0 ? head : { ...(id === undefined ? {} : { id }), ...(reply_to === undefined ? {} : { reply_to }), error: error ?? false }),
+      ...(chunk === 0
+        ? head
+        : { ...(id === undefined ? {} : { id }), ...(reply_to === undefined ? {} : { reply_to }), error: error ?? false }),
       chunk,
       end: chunk === pieces.length - 1,
       ...piece,

@@ -165,7 +165,11 @@ export async function hearHello(
     to = record.from_site;
     held('nonce', record.hub_nonce, hubNonce);
     held('site', record.to_site, party.siteId);
-    if (record.hub_certificate !== seen.hubCertificate || record.spoke_certificate !== seen.spokeCertificate || record.from_server !== seen.serverId)
+    if (
+      record.hub_certificate !== seen.hubCertificate ||
+      record.spoke_certificate !== seen.spokeCertificate ||
+      record.from_server !== seen.serverId
+    )
       throw new CodedError('IDENTITY_MISMATCH', 'the spoke sees other certificates than the hub: somebody stands between them');
     if (party.revoked().has(key.delegation.serial)) throw new CodedError('REVOKED', `the server of ${record.from_site} is revoked`);
     const greeted: Greeted = { siteId: record.from_site, serverId: record.from_server, key, facts: record.facts as JsonObject };
@@ -226,7 +230,9 @@ export async function sayHello(
       throw new CodedError('IDENTITY_MISMATCH', 'the server at the other end may not act as a hub');
     if (party.revoked().has(key.delegation.serial)) throw new CodedError('REVOKED', 'the hub at the other end is revoked');
     if (record.say === 'refused')
-      throw new CodedError(isErrorCode(record.code) ? record.code : 'INTERNAL', record.message, { details: { refused_by: record.from_site } });
+      throw new CodedError(isErrorCode(record.code) ? record.code : 'INTERNAL', record.message, {
+        details: { refused_by: record.from_site },
+      });
     if (record.hub_certificate !== hello.hub_certificate || record.spoke_certificate !== hello.spoke_certificate)
       throw new CodedError('IDENTITY_MISMATCH', 'the hub sees other certificates: somebody stands between');
     return { siteId: record.from_site, serverId: record.from_server, key, facts: record.facts as JsonObject };

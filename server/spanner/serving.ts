@@ -18,7 +18,11 @@ interface Incoming {
 
 export class Serving {
   readonly #answers: ReadonlyMap<string, Answer>;
-  readonly #parts: { readonly from: string; send(head: Head, message: Message): Promise<void>; unexpected(kind: string, thrown: unknown): void };
+  readonly #parts: {
+    readonly from: string;
+    send(head: Head, message: Message): Promise<void>;
+    unexpected(kind: string, thrown: unknown): void;
+  };
   readonly #incoming = new Map<number, Incoming>();
   readonly #running = new Map<number, AbortController>();
   #bytes = 0;
@@ -80,7 +84,10 @@ export class Serving {
       if (answer === undefined) throw new CodedError('UNIMPLEMENTED', `nobody answers ${kind.slice(0, 80)} here`);
       const parsed = answer.kind.request.safeParse(parse(message));
       if (!parsed.success)
-        throw new CodedError('BAD_REQUEST', `${kind}: ${parsed.error.issues[0]?.path.join('.') ?? ''} ${parsed.error.issues[0]?.message ?? ''}`);
+        throw new CodedError(
+          'BAD_REQUEST',
+          `${kind}: ${parsed.error.issues[0]?.path.join('.') ?? ''} ${parsed.error.issues[0]?.message ?? ''}`,
+        );
       const reply = await answer.answer(parsed.data, { from: this.#parts.from, signal: controller.signal });
       const sent = toMessage(reply.body, reply.data);
       if (sizeOf(sent) > MAX_ANSWER_BYTES) throw new CodedError('TOO_LARGE', `the answer to ${kind} is above ${MAX_ANSWER_BYTES} bytes`);

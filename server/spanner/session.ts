@@ -6,10 +6,10 @@ import { isPlainObject, type JsonObject } from '../../core/base/json.ts';
 import type { Logger } from '../../core/base/log.ts';
 import { codecs } from '../../proto/load.ts';
 import type { LinkFrame } from '../../proto/messages.ts';
-import type { WireFault } from '../rpc/messages.ts';
 import { fromFault } from '../rpc/fault.ts';
+import type { WireFault } from '../rpc/messages.ts';
 import type { FrameChannel } from './channel.ts';
-import { framesOf, jsonOf, MAX_ANSWER_BYTES, MAX_REQUEST_BYTES, Assembly, type Message, singleFrame, sizeOf, toMessage } from './frames.ts';
+import { Assembly, framesOf, jsonOf, MAX_ANSWER_BYTES, MAX_REQUEST_BYTES, type Message, singleFrame, sizeOf, toMessage } from './frames.ts';
 import type { Answer, Kind, LinkSession, Reply, RequestOptions } from './link.ts';
 import { Serving } from './serving.ts';
 
@@ -100,7 +100,8 @@ export class Session implements LinkSession {
     if (this.#closed !== undefined) throw this.#lost();
     options.signal?.throwIfAborted();
     const message = toMessage(body);
-    if (sizeOf(message) > MAX_REQUEST_BYTES) throw new CodedError('TOO_LARGE', `${of.name}: a request is at most ${MAX_REQUEST_BYTES} bytes`);
+    if (sizeOf(message) > MAX_REQUEST_BYTES)
+      throw new CodedError('TOO_LARGE', `${of.name}: a request is at most ${MAX_REQUEST_BYTES} bytes`);
     if (this.#waiting.size >= MOST_OPEN)
       throw new CodedError('OVERLOADED', `too many requests wait for ${this.siteId}`, { retryAfterSeconds: 1 });
     const deadlineMs = options.deadlineMs ?? DEADLINE_MS;
@@ -115,10 +116,7 @@ export class Session implements LinkSession {
           this.#raw(singleFrame({ kind: '.cancel', reply_to: id }, null));
           reject(error as Error);
         };
-        timer = setTimeout(
-          () => giveUp(new CodedError('DEADLINE', `no answer from ${this.siteId} within ${deadlineMs} ms`)),
-          deadlineMs,
-        );
+        timer = setTimeout(() => giveUp(new CodedError('DEADLINE', `no answer from ${this.siteId} within ${deadlineMs} ms`)), deadlineMs);
         aborted = () => giveUp(options.signal?.reason);
         options.signal?.addEventListener('abort', aborted, { once: true });
         this.#send({ id, kind: of.name, deadline_ms: Math.ceil(deadlineMs) }, message).catch(reject);
@@ -129,7 +127,8 @@ export class Session implements LinkSession {
       this.#waiting.delete(id);
     }
     const parsed = of.reply.safeParse(readJson(answer.body));
-    if (!parsed.success) throw new CodedError('INTERNAL', `${this.siteId} answered ${of.name} in an unknown shape`, { cause: parsed.error });
+    if (!parsed.success)
+      throw new CodedError('INTERNAL', `${this.siteId} answered ${of.name} in an unknown shape`, { cause: parsed.error });
     return { body: parsed.data, data: answer.data };
   }
 
