@@ -22,6 +22,8 @@ import { Flusher } from './fleet/flusher.ts';
 import { Ownership } from './fleet/ownership.ts';
 import { RunIntake } from './fleet/run-intake.ts';
 import { prepareDirectories } from './identity/directories.ts';
+import { joinOnce } from './identity/join-hub.ts';
+import { Revocations } from './identity/revocations.ts';
 import { openIdentity } from './identity/server-identity.ts';
 import { observeFleet } from './observe/fleet-metrics.ts';
 import { createMetrics } from './observe/metrics.ts';
@@ -83,8 +85,14 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     const paths = await step(log, clock, 'directories', () => prepareDirectories(options.dataDir));
     const lock = await step(log, clock, 'lock', () => lockDataDirectory(join(paths.run, 'lock')));
     stops.push(() => lock.release());
+    const { role, spoke_id: spokeId, join_token_file: tokenFile } = settings.spanner;
+    if (role === 'spoke')
+      await step(log, clock, 'join', () =>
+        joinOnce({ paths, spokeId: spokeId ?? '', tokenFile, version, clock, log: log.component('join') }),
+      );
     const identityOptions = () => ({ names: certificateNames(settings), certDays: settings.server.tls.server_cert_days, now: clock.now() });
     const identity = await step(log, clock, 'keys', () => openIdentity(paths, identityOptions()));
+    const revocations = new Revocations(paths, identity);
     const metrics = createMetrics();
     metrics.set('vigo_build_info', 1, { version, role: settings.spanner.role });
     const store = withMetrics(
@@ -220,7 +228,9 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       queue_max_runs: checkin.queue_max_runs,
       queue_max_size: checkin.queue_max_size,
       bundle_max_age_s: Math.floor(checkin.bundle_max_age / 1000),
-      revoked: identity.revocations,
+      get revoked() {
+        return revocations.records;
+      },
     };
     const releases: ReleaseSwitch = new ReleaseSwitch({ fleet, rpc, clock, authority, observeAll: checkin.observe_only });
     const rotation = setInterval(() => rotateTickets(), 3_600_000);
@@ -271,6 +281,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       settings,
       paths,
       identity,
+      revocations,
       clock,
       log,
       redactor,
@@ -288,6 +299,8 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       rpc,
       authenticator,
       startedAt,
+      advertised: advertise,
+      tls: () => tls,
       dropConnections,
       renew: (request, address) =>
         renew(

@@ -3,10 +3,11 @@ import { Worker } from 'node:worker_threads';
 import { CodedError } from '../../core/base/errors.ts';
 import type { FleetIndex } from '../fleet/fleet-index.ts';
 import { toFault } from './fault.ts';
-import type { Forwarded, FromWorker, ToWorker, WorkerSetup } from './messages.ts';
+import type { Forwarded, FromStream, FromWorker, ToWorker, WorkerSetup } from './messages.ts';
 import type { ReleaseTable } from './release-table.ts';
+import { type AcceptedStream, ThreadStream } from './thread-stream.ts';
 
-type Notice = Exclude<FromWorker, { kind: 'listening' | 'failed' | 'taken' | 'stopped' | 'call' | 'owner' }>;
+type Notice = Exclude<FromWorker, { kind: 'listening' | 'failed' | 'taken' | 'stopped' | 'call' | 'owner' } | FromStream>;
 
 export interface RpcHandlers {
   call(call: Forwarded): Promise<Uint8Array>;
@@ -21,6 +22,7 @@ export interface RpcHandlers {
 interface Thread {
   readonly worker: Worker;
   readonly taken: Map<number, () => void>;
+  readonly streams: Map<number, ThreadStream>;
 }
 
 export class RpcThreads {
@@ -29,6 +31,7 @@ export class RpcThreads {
   readonly #handlers: RpcHandlers;
   #nextId = 1;
   #stopping = false;
+  #onStream: ((stream: AcceptedStream) => void) | undefined;
 
   constructor(fleet: FleetIndex, handlers: RpcHandlers) {
     this.#fleet = fleet;
@@ -44,7 +47,7 @@ export class RpcThreads {
 
   #startThread(setup: WorkerSetup, port: number): Promise<number> {
     const worker = new Worker(new URL('./worker.ts', import.meta.url), { workerData: setup });
-    const thread: Thread = { worker, taken: new Map() };
+    const thread: Thread = { worker, taken: new Map(), streams: new Map() };
     const index = this.#threads.push(thread) - 1;
     return new Promise((resolve, reject) => {
       worker.on('message', (message: FromWorker) => {
@@ -58,6 +61,10 @@ export class RpcThreads {
         else if (message.kind === 'taken') thread.taken.get(message.id)?.();
         else if (message.kind === 'call') void this.#answer(worker, message.id, () => this.#handlers.call(message));
         else if (message.kind === 'owner') void this.#answer(worker, message.id, () => this.#handlers.owner(message.envoyId));
+        else if (message.kind === 'streamOpen') this.#open(thread, message);
+        else if (message.kind === 'streamFrame') thread.streams.get(message.id)?.received(message.frame);
+        else if (message.kind === 'streamSent') thread.streams.get(message.id)?.sent(message.bytes);
+        else if (message.kind === 'streamClosed') this.#closed(thread, message.id, message.reason);
         else if (message.kind !== 'stopped') this.#handlers.notice(message, index);
       });
       worker.once('error', (error: unknown) => {
@@ -67,6 +74,29 @@ export class RpcThreads {
       });
       worker.postMessage({ kind: 'listen', port } satisfies ToWorker);
     });
+  }
+
+  #open({ worker, streams }: Thread, message: Extract<FromStream, { kind: 'streamOpen' }>): void {
+    const stream = new ThreadStream(message, (reply) => worker.postMessage(reply));
+    if (this.#onStream === undefined || this.#stopping) {
+      stream.close(
+        new CodedError('UNIMPLEMENTED', 'this server is no hub', { hint: 'spanner.hub_addr names another server than the hub' }),
+      );
+      return;
+    }
+    streams.set(message.id, stream);
+    this.#onStream(stream);
+  }
+
+  #closed({ streams }: Thread, id: number, reason: string): void {
+    const stream = streams.get(id);
+    streams.delete(id);
+    stream?.ended(reason);
+  }
+
+  /** Takes the streams that servers open from now on; whoever takes them must hear a signed hello before anything else. */
+  onStream(listener: ((stream: AcceptedStream) => void) | undefined): void {
+    this.#onStream = listener;
   }
 
   async #answer(worker: Worker, id: number, work: () => Promise<Uint8Array>): Promise<void> {

@@ -13,6 +13,7 @@ import { parsePostgresUrl, postgresDialect } from './postgres-dialect.ts';
 import { releaseStore } from './releases.ts';
 import { runStore } from './runs.ts';
 import type { Schema } from './schema.ts';
+import { siteStore } from './sites.ts';
 import { sqliteDialect } from './sqlite-dialect.ts';
 import { openSqliteFile } from './sqlite-file.ts';
 import type { Store, Tables } from './store.ts';
@@ -42,6 +43,7 @@ function tables(db: Kysely<Schema>, dialect: DialectName): Tables {
     counters: counterStore(db, dialect === 'postgres' ? 'greatest' : 'max'),
     apiTokens: apiTokenStore(db),
     users: userStore(db),
+    sites: siteStore(db),
   };
 }
 

@@ -59,6 +59,30 @@ interface RunsTable {
   skipped: number;
 }
 
+interface SitesTable {
+  id: string;
+  source: string;
+  addr: string;
+  api_url: string;
+  fallback: string;
+  patterns: string;
+  weight: number;
+  labels: string;
+  state: string;
+  created_at: number;
+  state_at: number;
+  epoch: number;
+  server_id: string;
+  server_key: string;
+  delegation: string;
+  ca: string;
+  join_hash: string;
+  join_expires_at: number;
+  join_spent_at: number;
+  join_answer: string;
+  last_seen: number;
+}
+
 export interface Schema {
   migrations: { name: string; applied_at: number };
   envoys: EnvoysTable;
@@ -120,6 +144,7 @@ export interface Schema {
     last_used_at: number;
     last_used_from: string;
   };
+  sites: SitesTable;
   users: {
     id: string;
     username: string;
