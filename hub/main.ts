@@ -6,6 +6,7 @@ import type { Answer, LinkSession } from '../server/spanner/link.ts';
 import { pairedSessions } from '../server/spanner/paired.ts';
 import { partyOf } from '../server/spanner/party.ts';
 import { siteAnswers } from '../server/spanner/site/answers.ts';
+import { heartbeatOf } from '../server/spanner/site/heartbeat.ts';
 import { hubHandlers } from './handlers.ts';
 import { Joins } from './join.ts';
 import { HubLinks } from './links.ts';
@@ -54,7 +55,7 @@ export const hubRole: SiteRole = async (site) => {
         const ownAnswers = siteAnswers({ site, hub: () => toHub });
         const [toOwn, back] = pairedSessions({ siteId: identity.siteId, answers }, { siteId: identity.siteId, answers: ownAnswers });
         toHub = back;
-        sites.addOwn(own, toOwn);
+        sites.addOwn(own, toOwn, heartbeatOf(parts));
         for (const step of steps) await step(toOwn);
       }
       links.start();
