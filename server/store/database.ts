@@ -10,6 +10,7 @@ import { migrate } from './migrate.ts';
 import type { DialectName, Migration } from './migrations/migration.ts';
 import { parsePostgresUrl, postgresDialect } from './postgres-dialect.ts';
 import { releaseStore } from './releases.ts';
+import { rolloutStore } from './rollouts.ts';
 import { runStore } from './runs.ts';
 import type { Schema } from './schema.ts';
 import { sqliteDialect } from './sqlite-dialect.ts';
@@ -37,6 +38,7 @@ function tables(db: Kysely<Schema>, dialect: DialectName): Tables {
     audit: auditStore(db, dialect),
     checkpoints: checkpointStore(db),
     releases: releaseStore(db),
+    rollouts: rolloutStore(db),
     counters: counterStore(db, dialect === 'postgres' ? 'greatest' : 'max'),
     apiTokens: apiTokenStore(db),
     users: userStore(db),
