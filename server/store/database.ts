@@ -11,6 +11,7 @@ import type { DialectName, Migration } from './migrations/migration.ts';
 import { ownershipStore } from './ownerships.ts';
 import { parsePostgresUrl, postgresDialect } from './postgres-dialect.ts';
 import { releaseStore } from './releases.ts';
+import { rolloutStore } from './rollouts.ts';
 import { runStore } from './runs.ts';
 import type { Schema } from './schema.ts';
 import { siteStore } from './sites.ts';
@@ -40,6 +41,7 @@ function tables(db: Kysely<Schema>, dialect: DialectName): Tables {
     audit: auditStore(db, dialect),
     checkpoints: checkpointStore(db),
     releases: releaseStore(db),
+    rollouts: rolloutStore(db),
     counters: counterStore(db, dialect === 'postgres' ? 'greatest' : 'max'),
     apiTokens: apiTokenStore(db),
     users: userStore(db),

@@ -131,6 +131,27 @@ export interface Schema {
     result: string;
     watch: string;
   };
+  rollouts: {
+    number: number;
+    former: number;
+    state: string;
+    ring: number;
+    rings: string;
+    baseline: string;
+    error: string;
+    started_at: number;
+    changed_at: number;
+  };
+  site_audit: { site: string; seq: number; time: number; event: string; actor: string; target: string; record: string };
+  site_audit_heads: {
+    site: string;
+    size: number;
+    frontier: Buffer;
+    checkpoint_size: number;
+    checkpoint: string;
+    heard_at: number;
+    fault: string;
+  };
   counters: { name: string; value: number };
   numbered: { name: string; text: string; number: number };
   api_tokens: {

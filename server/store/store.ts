@@ -270,6 +270,36 @@ export interface ReleaseStore {
   makeLive(number: number): Promise<void>;
 }
 
+/** What a ring is judged by. */
+export interface RingHealth {
+  readonly envoys: number;
+  readonly good: number;
+  readonly silent: number;
+}
+
+/** A release on its way through the rings of a hub. */
+export interface RolloutRow {
+  /** 0 while the release is being published */
+  readonly number: number;
+  /** what sites serve that are not reached yet; 0: nothing */
+  readonly former: number;
+  readonly state: 'preparing' | 'running' | 'done' | 'reverted' | 'stopped' | 'superseded';
+  /** place of the ring under way */
+  readonly ring: number;
+  readonly rings: readonly { readonly name: string; readonly spoke: string | null; readonly soakMs: number; readonly minOkPct: number }[];
+  /** of the ring under way, before it got the release; and since when it soaks */
+  readonly baseline?: (RingHealth & { readonly soakingSince: number }) | undefined;
+  readonly error: string;
+  readonly startedAt: number;
+  readonly changedAt: number;
+}
+
+export interface RolloutStore {
+  save(row: RolloutRow): Promise<void>;
+  newest(): Promise<RolloutRow | undefined>;
+  remove(number: number): Promise<void>;
+}
+
 /** Numbers that only grow and are never given out twice. */
 export interface CounterStore {
   get(name: string): Promise<number>;
@@ -380,6 +410,7 @@ export interface Tables {
   readonly audit: AuditStore;
   readonly checkpoints: CheckpointStore;
   readonly releases: ReleaseStore;
+  readonly rollouts: RolloutStore;
   readonly counters: CounterStore;
   readonly apiTokens: ApiTokenStore;
   readonly users: UserStore;
