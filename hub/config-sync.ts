@@ -14,7 +14,7 @@ export interface ConfigSyncParts {
   readonly store: Pick<Store, 'counters'>;
   /** the open links to spokes */
   sessions(): Iterable<LinkSession>;
-  /** a rollout under way holds releases back from spokes: the number that this one may have */
+  /** a rollout under way holds releases back from spokes: the number that this one may have, 0 for none */
   allowed?(siteId: string): number | undefined;
   readonly metrics?: Metrics | undefined;
   readonly clock: Clock;
@@ -71,7 +71,8 @@ export class ConfigSync {
       // another life of the spoke may count anew
       if (known.state !== undefined) known.state = { ...known.state, revision: 0 };
     }
-    const target = this.#parts.allowed?.(siteId) ?? publisher.live?.number;
+    const allowed = this.#parts.allowed?.(siteId) ?? publisher.live?.number;
+    const target = allowed === 0 ? undefined : allowed;
     const release = target === undefined ? null : await this.#contents.offered(target, known.state?.serving?.root);
     if (target !== undefined && known.offer?.number !== target) {
       known.offer = { number: target, at: clock.monotonic(), traffic: trafficOf(session), session };

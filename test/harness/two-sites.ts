@@ -3,12 +3,14 @@ import { systemClock } from '../../core/base/clock.ts';
 import { DELEGATION_SCOPES, SPOKE_SCOPES, signDelegation } from '../../core/crypto/delegation.ts';
 import { keyIdOf, type SigningKey, signingKeyFromSeed } from '../../core/crypto/ed25519.ts';
 import { ConfigSync, type ConfigSyncParts } from '../../hub/config-sync.ts';
+import { FleetIndex } from '../../server/fleet/fleet-index.ts';
 import type { ReleaseAuthority } from '../../server/publish/manifest-signature.ts';
 import type { PublisherParts } from '../../server/publish/publisher-parts.ts';
 import { ReleaseReceiver } from '../../server/publish/receive.ts';
 import { FETCH_BYTES } from '../../server/spanner/kinds/releases.ts';
 import type { Answer, LinkSession, Reply } from '../../server/spanner/link.ts';
 import { pairedSessions } from '../../server/spanner/paired.ts';
+import { answerReleaseHealth } from '../../server/spanner/site/release-health.ts';
 import { createReleaseTaker, type ReleaseTaker } from '../../server/spanner/site/releases.ts';
 import { quietLog } from '../fakes/quiet-log.ts';
 import { openPublishing, type Publishing } from './publishing.ts';
@@ -41,6 +43,7 @@ export interface SpokeEnd extends Publishing {
   readonly id: string;
   readonly taker: ReleaseTaker;
   readonly receiver: ReleaseReceiver;
+  readonly fleet: FleetIndex;
   /** set while a link is up */
   hub: LinkSession | undefined;
 }
@@ -77,6 +80,7 @@ export async function openSpoke(
   const publishing = await openPublishing(directory, { authority, hub: 'hub.example.com:1530', ...more });
   await publishing.publisher.start();
   const { publisher, store } = publishing;
+  const fleet = new FleetIndex();
   const receiver = new ReleaseReceiver({
     publisher,
     authority,
@@ -104,6 +108,7 @@ export async function openSpoke(
     id,
     receiver,
     taker,
+    fleet,
     stop: async () => {
       end.hub?.close('the spoke stops');
       await taker.stop();
@@ -138,7 +143,13 @@ export async function openHub(directory: string, more: Partial<ConfigSyncParts> 
     async link(spoke, tap = { bytes: 0, asked: new Map() }) {
       const [toSpoke, toHub] = pairedSessions(
         { siteId: 'hub', answers: tapped(sync.answers, tap) },
-        { siteId: spoke.id, answers: tapped(spoke.taker.answers, tap) },
+        {
+          siteId: spoke.id,
+          answers: tapped(
+            [...spoke.taker.answers, answerReleaseHealth({ fleet: spoke.fleet, serving: () => spoke.publisher.live?.number ?? 0 })],
+            tap,
+          ),
+        },
       );
       spoke.hub = toHub;
       sessions.add(toSpoke);

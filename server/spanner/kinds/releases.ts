@@ -65,3 +65,18 @@ export const releaseFetch = kind(
   }),
   z.object({}),
 );
+
+/** hub → spoke: how the envoys do on the release that is served, for a rollout by ring. */
+export const releaseHealth = kind(
+  'release.health',
+  z.object({}),
+  z.object({
+    serving: z.number().int().nonnegative(),
+    envoys: z.number(),
+    /** neither failed nor degraded nor diverged nor silent */
+    good: z.number(),
+    silent: z.number(),
+    /** enforce the release that is served */
+    reached: z.number(),
+  }),
+);
