@@ -3,6 +3,9 @@ import type { EnvoyId } from '../../core/base/ids.ts';
 import type { Json, JsonObject } from '../../core/base/json.ts';
 import type { RunReport } from '../../core/policy/outcome.ts';
 import type { ConvergenceRecord } from '../fleet/convergence.ts';
+import type { DrainStore } from './drains.ts';
+import type { MoveStore } from './moves.ts';
+import type { RosterLogStore, RosterStore } from './roster.ts';
 
 export const ENVOY_STATUSES = ['active', 'pending', 'revoked'] as const;
 export type EnvoyStatus = (typeof ENVOY_STATUSES)[number];
@@ -333,6 +336,10 @@ export interface Tables {
   readonly checkpoints: CheckpointStore;
   readonly releases: ReleaseStore;
   readonly counters: CounterStore;
+  readonly drains: DrainStore;
+  readonly moves: MoveStore;
+  readonly roster: RosterStore;
+  readonly rosterLog: RosterLogStore;
   readonly apiTokens: ApiTokenStore;
   readonly users: UserStore;
 }
