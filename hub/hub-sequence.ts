@@ -21,11 +21,17 @@ interface SequenceParts {
 
 export class HubSequence {
   readonly #parts: SequenceParts;
+  readonly #met = new WeakSet<LinkSession>();
   #wanted = 0;
   #catchingUp: Promise<void> | undefined;
 
   constructor(parts: SequenceParts) {
     this.#parts = parts;
+  }
+
+  /** Its roster was read since it came up. */
+  hasMet(session: LinkSession): boolean {
+    return this.#met.has(session);
   }
 
   get behind(): boolean {
@@ -57,13 +63,18 @@ export class HubSequence {
   /** A step of every new link, before anything is assigned over it. @throws what the link throws */
   async meet(session: LinkSession): Promise<void> {
     const { hub_seq: seen } = await session.request(siteStateKind, { hub_seq: await this.current() });
-    if (seen <= (await this.current())) return this.#parts.roster.pull(session);
+    if (seen <= (await this.current())) {
+      await this.#parts.roster.pull(session);
+      this.#met.add(session);
+      return;
+    }
     this.#wanted = Math.max(this.#wanted, seen);
     this.#parts.log.error('this hub is behind its spokes', { code: 'HUB_BEHIND', spoke: session.siteId, seen });
     this.#catchingUp ??= this.#catchUp().finally(() => {
       this.#catchingUp = undefined;
     });
     await this.#catchingUp;
+    this.#met.add(session);
   }
 
   async #catchUp(): Promise<void> {

@@ -4,7 +4,8 @@ import { CodedError, type ErrorCode, messageOf } from '../core/base/errors.ts';
 import type { EnvoyId } from '../core/base/ids.ts';
 import type { SignedGrant } from '../core/policy/ownership.ts';
 import { type AtFailpoint, failpoint } from '../server/failpoints.ts';
-import type { IdentityRecord } from '../server/spanner/identity-record.ts';
+import { noRuns } from '../server/fleet/convergence.ts';
+import { type IdentityRecord, toVolatile } from '../server/spanner/identity-record.ts';
 import {
   moveCommit,
   moveConfirm,
@@ -17,6 +18,7 @@ import {
 } from '../server/spanner/kinds/moves.ts';
 import { type Answer, answers, type LinkSession } from '../server/spanner/link.ts';
 import { type MoveRow, STEP } from '../server/store/moves.ts';
+import type { EnvoyVolatile } from '../server/store/store.ts';
 import { HubSequence } from './hub-sequence.ts';
 import { type Begin, MoveJournal } from './move-journal.ts';
 import type { HubMoveParts, MoveSite } from './move-ports.ts';
@@ -118,7 +120,8 @@ export class Mover {
 
   #session(siteId: string): LinkSession {
     const session = this.#parts.sites.session(siteId);
-    if (session?.isOpen !== true) throw new CodedError('SPOKE_UNAVAILABLE', `${siteId} cannot be reached`);
+    if (session?.isOpen !== true || !this.sequence.hasMet(session))
+      throw new CodedError('SPOKE_UNAVAILABLE', `${siteId} cannot be reached`);
     return session;
   }
 
@@ -157,7 +160,7 @@ export class Mover {
       throw new CodedError('NOT_FOUND', `the roster does not hold the keys of ${move.hostname}`);
     if (move.forced) {
       const grant = grantIn(row) ?? null;
-      return { identity, owner_epoch: row.ownerEpoch, grant, volatile: null, traits: null, runs: [] };
+      return { identity, owner_epoch: row.ownerEpoch, grant, volatile: toVolatile(neverSeen(move.envoyId)), traits: null, runs: [] };
     }
     const { record } = await this.#session(move.source).request(moveExport, { envoy_id: move.envoyId });
     if (record.identity.envoy_id !== move.envoyId || record.identity.identity_key !== identity.identity_key)
@@ -232,7 +235,7 @@ export class Mover {
       const site = sites.get(duty.site);
       const session = sites.session(duty.site);
       if (site === undefined || site.state === 'removed') await duty.given();
-      else if (session?.isOpen !== true) skipped.add(duty.site);
+      else if (session?.isOpen !== true || !this.sequence.hasMet(session)) skipped.add(duty.site);
       else await duty.run(session);
     }
   }
@@ -305,6 +308,23 @@ export class Mover {
     await this.journal.step(move.id, STEP.lateDelivered, { error: '', message: '' });
     this.#at('move.late.delivered');
   }
+}
+
+/** What the hub itself does not know of an envoy. */
+function neverSeen(id: EnvoyId): EnvoyVolatile {
+  return {
+    ...noRuns(),
+    id,
+    sequence: 0,
+    lastSeen: 0,
+    release: 0,
+    policyHash: '',
+    secretsEpoch: 0,
+    heldSeq: 0,
+    heldHeaderHash: '',
+    traitsHash: '',
+    flags: 0,
+  };
 }
 
 /** A site that knows a later epoch has done this and more. */

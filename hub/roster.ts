@@ -3,7 +3,7 @@ import { CodedError, messageOf } from '../core/base/errors.ts';
 import type { EnvoyId } from '../core/base/ids.ts';
 import { type Grant, openGrant, type SignedGrant } from '../core/policy/ownership.ts';
 import { failpoint } from '../server/failpoints.ts';
-import { type Identity, identitySchema } from '../server/spanner/identity-record.ts';
+import { identitySchema, type TravellingIdentity } from '../server/spanner/identity-record.ts';
 import { ROSTER_PAGE, type RosterEntry, rosterChanged, rosterPull } from '../server/spanner/kinds/roster.ts';
 import { type Answer, answers, type LinkSession } from '../server/spanner/link.ts';
 import { STEP } from '../server/store/moves.ts';
@@ -12,7 +12,7 @@ import type { Tables } from '../server/store/store.ts';
 import type { HubMoveParts } from './move-ports.ts';
 import { Slots } from './slots.ts';
 
-export function identityIn(row: RosterRow): Identity | undefined {
+export function identityIn(row: RosterRow): TravellingIdentity | undefined {
   return row.identity === '' ? undefined : identitySchema.parse(JSON.parse(row.identity));
 }
 
@@ -149,7 +149,7 @@ export class Roster {
   }
 }
 
-function rowOf(identity: Identity, siteId: string, epoch: number): RosterRow {
+function rowOf(identity: TravellingIdentity, siteId: string, epoch: number): RosterRow {
   return {
     envoyId: identity.envoy_id as EnvoyId,
     hostname: identity.hostname,

@@ -25,6 +25,36 @@ export const configVersion = route({
   reply: z.object({ live: liveSchema.nullable(), loaded: liveSchema.nullable() }),
 });
 
+/** What a spoke serves, from its own mouth. */
+export const spokeReleaseSchema = z.object({
+  spoke: z.string(),
+  state: z.enum(['loading', 'loaded', 'refused', 'failed', 'unknown']),
+  number: z.number().nullable(),
+  version: z.string().nullable(),
+  root: z.string().nullable(),
+  /** when it began to serve it */
+  since: time,
+  /** releases behind; null where it never said */
+  lag: z.number().nullable(),
+  error: z.string().nullable(),
+  heard_at: time,
+  /** from the offer until it was served, and the bytes that took */
+  served_after_ms: z.number().nullable(),
+  bytes: z.number().nullable(),
+});
+export type SpokeReleaseItem = z.output<typeof spokeReleaseSchema>;
+
+export const rolloutSchema = z.object({
+  number: z.number(),
+  state: z.enum(['preparing', 'running', 'done', 'reverted', 'stopped', 'superseded']),
+  /** the ring under way */
+  ring: z.string().nullable(),
+  rings: z.array(z.string()),
+  error: z.string().nullable(),
+  started_at: time,
+  changed_at: time,
+});
+
 export const configStatus = route({
   name: 'config.status',
   summary: 'Live and loaded release, last error, freeze, and whether the stage differs',
@@ -40,6 +70,9 @@ export const configStatus = route({
     pending: z.number(),
     watch: z.json().nullable(),
     stage_is_live: z.boolean().nullable(),
+    /** at a hub */
+    spokes: z.array(spokeReleaseSchema).optional(),
+    rollout: rolloutSchema.nullable().optional(),
   }),
 });
 
@@ -84,6 +117,8 @@ export const publishConfig = route({
       .regex(/^[0-9a-f]{8,64}$/)
       .optional(),
     strict: z.boolean().optional(),
+    /** at a hub: ring after ring of publish.rings, each only when the one before does well */
+    rings: z.boolean().optional(),
   }),
   reply: publishResultSchema,
   codes: ['FROZEN', 'PUBLISH_BUSY', 'VALIDATION_FAILED', 'STAGE_CHANGED'],

@@ -10,7 +10,7 @@ export interface ManifestFile {
   readonly sha256: string;
 }
 
-const fileSchema = z.object({
+export const manifestFileSchema = z.object({
   path: z.string().min(1).max(1024),
   mode: z.enum(['0644', '0755']),
   size: z.number().int().nonnegative(),
@@ -33,7 +33,7 @@ export const manifestSchema = z.object({
   dangerous: z.boolean(),
   break_glass: z.boolean(),
   root: z.string().regex(/^[0-9a-f]{64}$/),
-  files: z.array(fileSchema).max(20_000),
+  files: z.array(manifestFileSchema).max(20_000),
 });
 export type Manifest = z.output<typeof manifestSchema>;
 

@@ -38,6 +38,7 @@ export const METRICS = {
   vigo_checkin_duration_seconds: { kind: 'histogram', help: 'server time of a check-in', labels: { status: CHECKIN }, buckets: MICRO },
   vigo_checkin_refused_total: { kind: 'counter', help: 'check-ins refused', labels: { code: 'code' } },
   vigo_signature_failures_total: { kind: 'counter', help: 'requests that did not authenticate', labels: { code: 'code' } },
+  vigo_redirects_total: { kind: 'counter', help: 'agents led to the owner of their envoy' },
   vigo_replays_total: { kind: 'counter', help: 'replayed requests' },
   vigo_clock_skew_total: { kind: 'counter', help: 'requests outside the clock window' },
   vigo_connections: { kind: 'gauge', help: 'open connections', labels: { kind: ['agent_kept', 'stream', 'tunnel', 'spoke', 'peer', 'rest'] } },
@@ -75,6 +76,7 @@ export const METRICS = {
   vigo_move_seconds: { kind: 'histogram', help: 'a move from its intent until the envoy was seen at its new site', buckets: [0.1, 0.5, 1, 5, 10, 30, 60, 300, 900, 3600] },
   vigo_drain_remaining: { kind: 'gauge', help: 'envoys that a draining spoke has yet', labels: { spoke: 'name' } },
   vigo_owner_epoch_max: { kind: 'gauge', help: 'highest owner epoch in the roster' },
+  vigo_spoke_release_lag: { kind: 'gauge', help: 'releases a spoke is behind', labels: { spoke: 'name' } },
   vigo_metrics_dropped_series_total: { kind: 'counter', help: 'label sets beyond the limit' },
 } as const satisfies Record<string, Row>;
 

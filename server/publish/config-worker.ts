@@ -1,5 +1,6 @@
 /** The publishing thread: reading, hashing, compiling and tracing trees, away from the threads that answer agents. */
 import { createHash } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
 import { parentPort } from 'node:worker_threads';
 import { CodedError, messageOf } from '../../core/base/errors.ts';
 import type { Problem } from '../../core/base/problem.ts';
@@ -44,6 +45,16 @@ async function read({ directory, manifest }: TreePlace): Promise<{ tree: SourceT
 async function configOf(place: TreePlace): Promise<ConfigSnapshot> {
   const kept = place.manifest === undefined ? undefined : known.get(place.manifest.root);
   return kept?.config ?? loadTree((await read(place)).tree).config;
+}
+
+/** What cannot be read does not hold it. */
+async function holds(path: string, sha256: string, size: number): Promise<boolean> {
+  try {
+    const bytes = await readFile(path);
+    return bytes.byteLength === size && createHash('sha256').update(bytes).digest('hex') === sha256;
+  } catch {
+    return false;
+  }
 }
 
 const operations: { readonly [N in keyof Operations]: (ask: Operations[N]['ask']) => Promise<Operations[N]['answer']> } = {
@@ -105,6 +116,16 @@ const operations: { readonly [N in keyof Operations]: (ask: Operations[N]['ask']
     for (const path of hashes.keys()) faults.push(`"${path}" does not belong to the release`);
     if (faults.length === 0 && rootHash(found) !== manifest.root) faults.push('the root hash differs');
     return faults;
+  },
+  async locate({ wanted }) {
+    const found = new Map<string, string>();
+    for (const { sha256, size, places } of wanted)
+      for (const place of places)
+        if (await holds(place, sha256, size)) {
+          found.set(sha256, place);
+          break;
+        }
+    return found;
   },
 };
 

@@ -29,11 +29,15 @@ export function signManifest(authority: ReleaseAuthority, manifest: Manifest): s
   return `${JSON.stringify({ key_id: authority.keyId, signature, delegation: authority.delegation })}\n`;
 }
 
-/** @throws CodedError RELEASE_INVALID */
+/**
+ * @param revokedSerials delegations that no longer count: for releases that come from elsewhere; one that is here already stays good
+ * @throws CodedError RELEASE_INVALID
+ */
 export function openManifest(
   authority: Pick<ReleaseAuthority, 'fleetId' | 'rootPublicKey'>,
   manifestText: string,
   signatureText: string,
+  revokedSerials: ReadonlySet<string> = new Set(),
 ): Manifest {
   const invalid = (why: string, cause?: unknown) => new CodedError('RELEASE_INVALID', `the manifest ${why}`, { cause });
   let manifest: Manifest;
@@ -48,7 +52,7 @@ export function openManifest(
   try {
     const key = openDelegation(authority.rootPublicKey, authority.fleetId, signed.delegation);
     // a release stays good when the delegation that made it has run out since
-    assertUsable(key, { scope: 'release', now: Date.parse(manifest.created_at), revokedSerials: new Set() });
+    assertUsable(key, { scope: 'release', now: Date.parse(manifest.created_at), revokedSerials });
     if (!verifyFor('release', key.publicKey, canonicalBytes(manifest), Buffer.from(signed.signature, 'base64')))
       throw invalid('has a wrong signature');
   } catch (thrown) {

@@ -63,6 +63,11 @@ export interface Operations {
   tree: { ask: TreePlace & { query: TreeViewQuery }; answer: readonly TreeDirectoryRow[] };
   /** what a release directory holds against its manifest; texts say what does not fit */
   verifyFiles: { ask: { directory: string; manifest: Manifest }; answer: readonly string[] };
+  /** of each content the first of its places that really holds it */
+  locate: {
+    ask: { wanted: readonly { readonly sha256: string; readonly size: number; readonly places: readonly string[] }[] };
+    answer: ReadonlyMap<string, string>;
+  };
 }
 export type OperationName = keyof Operations;
 

@@ -2,7 +2,8 @@
 import type { Clock } from '../../core/base/clock.ts';
 import type { Logger } from '../../core/base/log.ts';
 import type { Problem } from '../../core/base/problem.ts';
-import type { Actor } from '../audit/record.ts';
+import type { Manifest } from '../../core/config/manifest.ts';
+import { type Actor, SYSTEM } from '../audit/record.ts';
 import type { AuditTrail } from '../audit/trail.ts';
 import type { DataPaths } from '../identity/paths.ts';
 import type { SecretProvider } from '../secrets/provider.ts';
@@ -11,6 +12,7 @@ import type { FileChanges } from './history.ts';
 import type { LiveRelease } from './live-release.ts';
 import type { ReleaseAuthority } from './manifest-signature.ts';
 import type { Impact } from './messages.ts';
+import type { FileSources } from './releases.ts';
 
 export const PUBLISH_STEPS = [
   'copied',
@@ -45,13 +47,15 @@ export interface PublisherParts {
   /** Gets the release before anybody is told that it is live; a rejection takes the publish back. */
   onRelease(release: LiveRelease): Promise<void>;
   event?(
-    name: 'config.published' | 'config.reload_failed' | 'config.tampered' | 'secret.rotated',
+    name: 'config.published' | 'config.reload_failed' | 'config.tampered' | 'secret.rotated' | 'spoke.release_refused',
     data: Readonly<Record<string, unknown>>,
   ): void;
   readonly serverNames?: readonly string[] | undefined;
   readonly gates?: PublishGates | undefined;
   /** called after each step */
   onStep?(step: PublishStep): Promise<void> | void;
+  /** a spoke: host:port of the hub, which alone publishes */
+  readonly hub?: string | undefined;
   readonly keepReleases?: number | undefined;
   readonly keepDays?: number | undefined;
 }
@@ -68,6 +72,17 @@ export interface PublishRequest {
   /** prefix of the root hash that must still be the stage's */
   readonly root?: string | undefined;
 }
+
+/** A release that the hub signed, whole and checked. */
+export interface ReceivedRelease {
+  readonly manifest: Manifest;
+  /** text of `manifest.sig` */
+  readonly signature: string;
+  readonly sources: FileSources;
+}
+
+/** Who brings a release to a spoke; its author is the manifest's. */
+export const FROM_HUB: PublishRequest = { author: 'hub', actor: { ...SYSTEM, id: 'hub', name: 'hub' } };
 
 export interface PublishOutcome {
   readonly status: 'live' | 'nothing' | 'dry_run' | 'pending' | 'refused';

@@ -6,15 +6,15 @@ import type { Problem } from '../../core/base/problem.ts';
 import type { Manifest, ManifestFile } from '../../core/config/manifest.ts';
 import { hasErrors, lowerDangerous } from '../../core/config/validate.ts';
 import { type ProtectedSet, protect } from '../../core/policy/protected.ts';
-import { versionsOf } from '../secrets/resolver.ts';
 import { ConfigThread, diskError } from './config-thread.ts';
+import { missingSecrets, unmatchedFinding } from './findings.ts';
 import { compareFiles, type FileChanges, historyRow } from './history.ts';
 import { LiveLink } from './live.ts';
 import { type LiveRelease, versionText, workName } from './live-release.ts';
 import type { CompiledTree, Impact } from './messages.ts';
-import type { PublisherParts, PublishOutcome, PublishRequest } from './publisher-parts.ts';
+import { FROM_HUB, type PublisherParts, type PublishOutcome, type PublishRequest, type ReceivedRelease } from './publisher-parts.ts';
 import { ReleaseLoader } from './release-loader.ts';
-import { ReleaseFolder, removeRelease, type StoredRelease } from './releases.ts';
+import { ReleaseFolder, removeRelease, type StoredRelease, treeSources } from './releases.ts';
 import { removeTree } from './stage.ts';
 import { startUp } from './start-up.ts';
 
@@ -27,6 +27,8 @@ interface Proposal {
   readonly root: string;
   readonly files: readonly ManifestFile[];
 }
+
+type Seen = Pick<PublishOutcome, 'files' | 'impact' | 'findings'>;
 
 const NO_IMPACT: Impact = { envoys: 0, entries: 0, unmatched: [], lines: [] };
 const NO_FILES: FileChanges = { added: [], changed: [], removed: [] };
@@ -106,6 +108,11 @@ export class Publisher {
     }
   }
 
+  async #whenFree<T>(holder: string, work: () => Promise<T>): Promise<T> {
+    while (this.#running !== undefined) await this.#running;
+    return this.#alone(holder, work);
+  }
+
   /** A private copy of the stage, gone again when `work` ends. */
   async #withStage<T>(work: (proposal: Proposal) => Promise<T>): Promise<T> {
     const { paths } = this.#parts;
@@ -134,25 +141,22 @@ export class Publisher {
     options: Pick<PublishRequest, 'dangerous'>,
   ): Promise<{ readonly tree: CompiledTree; readonly findings: readonly Problem[] }> {
     const tree = await this.#loader.compile({ directory: proposal.directory, manifest: proposal.of?.manifest });
-    const all = [...proposal.problems, ...tree.problems, ...(await this.#missingSecrets(tree))];
+    const all = [...proposal.problems, ...tree.problems, ...(await missingSecrets(this.#parts.secrets, tree))];
     return { tree, findings: options.dangerous === true ? lowerDangerous(all) : all };
   }
 
-  async #missingSecrets(tree: CompiledTree): Promise<readonly Problem[]> {
-    const refs = [...new Set(tree.entries.flatMap(({ secretRefs }) => secretRefs))];
-    if (refs.length === 0) return [];
-    const versions = await versionsOf(this.#parts.secrets, refs);
-    return refs.flatMap((ref): Problem[] => {
-      if (versions.get(ref.split('#', 1)[0]!) !== null) return [];
-      const user = tree.entries.find(({ secretRefs }) => secretRefs.includes(ref))!;
-      const at = { file: user.file, line: user.line, column: 1 };
-      return [
-        { rule: 'SEC-1', severity: 'error', message: `there is no secret "${ref}"`, at, entry: user.id, hint: 'vigocli secrets set' },
-      ];
+  /** A spoke has one source of releases, its hub. */
+  #assertOwn(): void {
+    const { hub } = this.#parts;
+    if (hub === undefined) return;
+    throw new CodedError('ASK_HUB', `this server is a spoke: publish on the hub ${hub}`, {
+      hint: `vigocli --server ${hub.split(':', 1)[0]}`,
+      details: { hub },
     });
   }
 
-  publish(request: PublishRequest): Promise<PublishOutcome> {
+  async publish(request: PublishRequest): Promise<PublishOutcome> {
+    this.#assertOwn();
     return this.#alone(request.author, async () => {
       if (request.dryRun !== true) await this.#parts.gates?.freeze?.('publish');
       return this.#withStage(async (proposal) => {
@@ -164,7 +168,8 @@ export class Publisher {
   }
 
   /** Publishes the tree of an earlier release again, by default of the one before live, under a new number. */
-  rollback(request: PublishRequest & { readonly number?: number | undefined }): Promise<PublishOutcome> {
+  async rollback(request: PublishRequest & { readonly number?: number | undefined }): Promise<PublishOutcome> {
+    this.#assertOwn();
     return this.#alone(request.author, async () => {
       const number = request.number ?? (await this.#parts.store.releases.list(1, this.#live?.number))[0]?.number;
       const directory = number === undefined ? undefined : await this.folder.byNumber(number);
@@ -242,31 +247,59 @@ export class Publisher {
   }
 
   /** Steps 11 to 15. Until the rename of `live`, every failure leaves what was. */
-  async #goLive(
-    proposal: Proposal,
-    tree: CompiledTree,
+  async #goLive(proposal: Proposal, tree: CompiledTree, request: PublishRequest, seen: Seen): Promise<LiveRelease> {
+    const before = this.#live;
+    const manifest = await this.#manifest(proposal, request);
+    const stored = await this.folder.write(manifest, treeSources(proposal.directory, proposal.of ?? before?.stored));
+    const release = await this.#enter(stored, request, { requireSecrets: false, seen: async () => seen });
+    this.#parts.event?.('config.published', {
+      number: release.number,
+      root: release.root,
+      author: request.author,
+      entries: tree.entries.length,
+    });
+    this.#parts.gates?.watch?.(before, release);
+    return release;
+  }
+
+  /**
+   * A spoke: makes a release live that its hub has signed and that was fetched, checked and found newer (receive.ts). Waits for the secrets poll.
+   * @throws CodedError SECRET_MISSING when a reference cannot be resolved here, RELEASE_INVALID; what was live stays
+   */
+  take({ manifest, signature, sources }: ReceivedRelease): Promise<LiveRelease> {
+    return this.#whenFree('the hub', async () => {
+      const before = this.#live;
+      const damaged = await this.folder.byNumber(manifest.number);
+      if (damaged !== undefined) await removeRelease(damaged.path);
+      const stored = await this.folder.write(manifest, sources, signature);
+      return this.#enter(stored, FROM_HUB, {
+        requireSecrets: true,
+        seen: async (release) => ({
+          files: compareFiles(before?.stored.manifest.files ?? [], manifest.files),
+          impact: await this.thread.ask('impact', { before: before?.root, after: release.root, hostnames: [...this.#parts.hostnames()] }),
+          findings: [],
+        }),
+      });
+    });
+  }
+
+  /** A written release is loaded, swapped in and recorded, or removed again. */
+  async #enter(
+    stored: StoredRelease,
     request: PublishRequest,
-    seen: Pick<PublishOutcome, 'files' | 'impact' | 'findings'>,
+    how: { readonly requireSecrets: boolean; seen(release: LiveRelease): Promise<Seen> },
   ): Promise<LiveRelease> {
     const { onStep } = this.#parts;
     const before = this.#live;
-    const manifest = await this.#manifest(proposal, request);
-    const stored = await this.folder.write(manifest, proposal.directory, proposal.of ?? before?.stored);
     try {
       await onStep?.('written');
-      const release = await this.#loadWritten(stored);
+      const release = await this.#loadWritten(stored, how.requireSecrets);
+      const seen = await how.seen(release);
       await onStep?.('loaded');
       await this.#swap(release, before);
       await onStep?.('announced');
       await this.#record(release, request, seen);
       await onStep?.('recorded');
-      this.#parts.event?.('config.published', {
-        number: release.number,
-        root: release.root,
-        author: request.author,
-        entries: tree.entries.length,
-      });
-      this.#parts.gates?.watch?.(before, release);
       await this.#prune();
       return release;
     } catch (thrown) {
@@ -275,9 +308,9 @@ export class Publisher {
     }
   }
 
-  async #loadWritten(stored: StoredRelease): Promise<LiveRelease> {
+  async #loadWritten(stored: StoredRelease, requireSecrets: boolean): Promise<LiveRelease> {
     try {
-      return await this.#loader.load(stored, false);
+      return await this.#loader.load(stored, requireSecrets);
     } catch (thrown) {
       this.#parts.event?.('config.reload_failed', { number: stored.number, error: messageOf(thrown) });
       throw thrown;
@@ -299,7 +332,7 @@ export class Publisher {
     this.#lastError = undefined;
   }
 
-  async #record(release: LiveRelease, request: PublishRequest, seen: Pick<PublishOutcome, 'files' | 'impact' | 'findings'>): Promise<void> {
+  async #record(release: LiveRelease, request: PublishRequest, seen: Seen): Promise<void> {
     const { manifest } = release.stored;
     const warnings = seen.findings.filter(({ severity }) => severity === 'warning').length;
     const row = historyRow(manifest, {
@@ -310,7 +343,10 @@ export class Publisher {
       skippedUrlCheck: request.skipUrlCheck === true,
     });
     await this.#parts.store.transaction(async (tx) => {
-      await tx.releases.add(row);
+      // a spoke that fetched a damaged release again has its row already
+      if ((await tx.releases.byNumber(row.number)) === undefined) await tx.releases.add(row);
+      await tx.counters.raise('release', row.number);
+      await tx.counters.raise('release_epoch', manifest.epoch);
       await tx.releases.makeLive(row.number);
       await this.#parts.trail.record(tx, {
         actor: request.actor,
@@ -319,6 +355,7 @@ export class Publisher {
         outcome: 'ok',
         requestId: request.requestId,
         data: {
+          author: row.author,
           message: row.message,
           rollback_of: manifest.rollback_of,
           dangerous: manifest.dangerous,
@@ -346,8 +383,7 @@ export class Publisher {
    * Waits for a running publish. Answers the entries that changed.
    */
   async refreshSecrets(): Promise<readonly string[]> {
-    while (this.#running !== undefined) await this.#running;
-    return this.#alone('the secrets poll', async () => {
+    return this.#whenFree('the secrets poll', async () => {
       const live = this.#live;
       if (live === undefined) return [];
       const entries = [...live.entries.values()].map(({ entry, secretRefs }) => ({ id: entry, secretRefs }));
@@ -361,11 +397,4 @@ export class Publisher {
       return changed;
     });
   }
-}
-
-function unmatchedFinding({ unmatched }: Impact): readonly Problem[] {
-  if (unmatched.length === 0) return [];
-  const shown = unmatched.slice(0, 20).join(', ');
-  const message = `${unmatched.length} envoys lose their match: ${shown}${unmatched.length > 20 ? ', …' : ''}`;
-  return [{ rule: 'MATCH-3', severity: 'warning', message }];
 }

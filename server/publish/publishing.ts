@@ -10,6 +10,9 @@ import { Publisher } from './publisher.ts';
 
 export interface Publishing {
   readonly port: ConfigPort;
+  readonly publisher: Publisher;
+  /** called after each publish and rollback of this server */
+  onPublished(listener: () => void): void;
   stop(): Promise<void>;
 }
 
@@ -47,6 +50,7 @@ export async function openPublishing(parts: ServerParts): Promise<Publishing> {
   function* hostnames(): Iterable<string> {
     for (const slot of fleet.slots()) if ((fleet.columns.flags[slot]! & FLAG.active) !== 0) yield fleet.hostname(slot);
   }
+  const listeners: (() => void)[] = [];
   const publisher = new Publisher({
     paths: parts.paths,
     authority: parts.identity,
@@ -62,7 +66,11 @@ export async function openPublishing(parts: ServerParts): Promise<Publishing> {
       metrics.set('vigo_secrets_epoch', Math.max(0, ...[...release.entries.values()].map(({ secretsEpoch }) => secretsEpoch)));
       for (const { body } of release.entries.values()) metrics.observe('vigo_bundle_size_bytes', body.length);
     },
-    event: (name, data) => log.info('event', { event: name, ...data }),
+    event: (name, data) => {
+      log.info('event', { event: name, ...data });
+      if (name === 'config.published') for (const listener of listeners) listener();
+    },
+    hub: settings.spanner.role === 'spoke' ? settings.spanner.hub_addr?.[0] : undefined,
     serverNames: [settings.server.hostname],
     keepReleases: settings.publish.keep_releases,
     keepDays: settings.publish.keep_days,
@@ -87,6 +95,8 @@ export async function openPublishing(parts: ServerParts): Promise<Publishing> {
     .catch((thrown: unknown) => log.debug('no stage to look at yet', { error: messageOf(thrown) }));
   return {
     port: measured(createConfigPort({ publisher, stage: parts.paths.stage, clock, hostnames }), metrics, clock),
+    publisher,
+    onPublished: (listener) => listeners.push(listener),
     stop: async () => {
       clearInterval(poll);
       await publisher.stop();

@@ -41,8 +41,8 @@ export class ReleaseLoader {
     const versions = await versionsOf(secrets, refs);
     const missing = [...versions].find(([, version]) => version === null)?.[0];
     if (requireAll && missing !== undefined)
-      throw new CodedError('SECRET_MISSING', `the live release needs the secret "${missing}", which is gone`, {
-        hint: 'set it again with vigocli secrets set',
+      throw new CodedError('SECRET_MISSING', `the release needs the secret "${missing}", which is not here`, {
+        hint: 'set it with vigocli secrets set',
       });
     const epochs: Record<string, number> = {};
     const store = counters();

@@ -4,7 +4,7 @@ import { chmod, copyFile, link, mkdir, open, readdir, readFile, rename, rm } fro
 import { dirname, join } from 'node:path';
 import { CodedError } from '../../core/base/errors.ts';
 import { canonicalBytes } from '../../core/base/json.ts';
-import type { Manifest } from '../../core/config/manifest.ts';
+import type { Manifest, ManifestFile } from '../../core/config/manifest.ts';
 import { openManifest, type ReleaseAuthority, signManifest } from './manifest-signature.ts';
 
 export interface ReleaseDirectory {
@@ -15,6 +15,18 @@ export interface ReleaseDirectory {
 
 export interface StoredRelease extends ReleaseDirectory {
   readonly manifest: Manifest;
+}
+
+/** Where the bytes of a file lie: linked from `link` where the disk can, else copied from `copy`. */
+export type FileSources = (file: ManifestFile) => { readonly link: string | undefined; readonly copy: string };
+
+/** A tree on disk; what the release before has alike at the same path is linked from there. */
+export function treeSources(from: string, previous: StoredRelease | undefined): FileSources {
+  const before = new Map(previous?.manifest.files.map((file) => [file.path, file.sha256]));
+  return ({ path, sha256 }) => ({
+    link: previous !== undefined && before.get(path) === sha256 ? join(previous.path, 'tree', path) : undefined,
+    copy: join(from, path),
+  });
 }
 
 const NAME = /^(\d{6,})-[0-9a-f]{12}$/;
@@ -94,15 +106,16 @@ export class ReleaseFolder {
   }
 
   /**
-   * Writes a whole release beside its final name and renames it: it is there entirely or not at all. Files equal to those of `previous` are hard links.
+   * Writes a whole release beside its final name and renames it: it is there entirely or not at all.
+   * @param signature of another server, as it came; without it this server signs
    * @throws the error of the disk; nothing is left behind then
    */
-  async write(manifest: Manifest, from: string, previous: StoredRelease | undefined): Promise<StoredRelease> {
+  async write(manifest: Manifest, sources: FileSources, signature?: string): Promise<StoredRelease> {
     const name = releaseName(manifest.number, manifest.root);
     const work = join(this.#folder, `${UNFINISHED}${name}`);
     try {
       await removeRelease(work);
-      await this.#fill(work, manifest, from, previous);
+      await this.#fill(work, manifest, sources, signature ?? signManifest(this.#authority, manifest));
       await rename(work, join(this.#folder, name));
       await syncPath(this.#folder);
     } catch (thrown) {
@@ -112,10 +125,9 @@ export class ReleaseFolder {
     return { name, path: join(this.#folder, name), number: manifest.number, manifest };
   }
 
-  async #fill(work: string, manifest: Manifest, from: string, previous: StoredRelease | undefined): Promise<void> {
+  async #fill(work: string, manifest: Manifest, sources: FileSources, signature: string): Promise<void> {
     const tree = join(work, 'tree');
     await mkdir(tree, { recursive: true, mode: 0o750 });
-    const before = new Map(previous?.manifest.files.map((file) => [file.path, file]));
     const directories = new Set([work, tree]);
     for (const file of manifest.files) {
       const target = join(tree, file.path);
@@ -123,12 +135,11 @@ export class ReleaseFolder {
         await mkdir(directory, { recursive: true, mode: 0o750 });
         directories.add(directory);
       }
-      const equal = before.get(file.path);
-      if (equal?.sha256 !== file.sha256 || !(await this.#linked(join(previous!.path, 'tree', file.path), target)))
-        await this.#copied(join(from, file.path), target);
+      const source = sources(file);
+      if (source.link === undefined || !(await this.#linked(source.link, target))) await this.#copied(source.copy, target);
     }
     await this.#written(join(work, 'manifest.json'), canonicalBytes(manifest));
-    await this.#written(join(work, 'manifest.sig'), Buffer.from(signManifest(this.#authority, manifest)));
+    await this.#written(join(work, 'manifest.sig'), Buffer.from(signature));
     for (const directory of [...directories].sort((a, b) => b.length - a.length)) {
       await chmod(directory, 0o550);
       await syncPath(directory);

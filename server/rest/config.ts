@@ -51,7 +51,10 @@ export function configHandlers(parts: RestParts): readonly Handler[] {
       const count = (severity: string) => findings.filter((finding) => finding.severity === severity).length;
       return { root, errors: count('error'), warnings: count('warning'), findings: [...findings] };
     }),
-    handler(publishConfig, ({ body, principal, requestId }) => config.publish(body, principal, requestId)),
+    handler(publishConfig, ({ body, principal, requestId }) => {
+      if (body.rings === true) throw new CodedError('BAD_REQUEST', 'rings are spokes: only a hub rolls out by ring');
+      return config.publish(body, principal, requestId);
+    }),
     handler(rollbackConfig, ({ body, principal, requestId }) => config.rollback(body, principal, requestId)),
     handler(listReleases, async ({ query }) => {
       const rows = await store.releases.list(query.limit, readCursor('releases', query.cursor, 'number', clock.now()));

@@ -48,6 +48,7 @@ async function list(parts: RestParts, query: z.output<typeof listEnvoys.query>) 
   const items = [];
   for (let slot = from; slot < fleet.size; slot++) {
     const view = fleet.view(slot);
+    if (view.departed) continue;
     if (query.target === undefined && query.state === undefined && !view.active && !view.revoked) continue;
     if (!wanted(slot) || (query.state !== undefined && view.state !== query.state)) continue;
     if (query.release !== undefined && view.release !== query.release) continue;

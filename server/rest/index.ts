@@ -10,6 +10,7 @@ import { runHandlers } from './runs.ts';
 import { secretHandlers } from './secrets.ts';
 import { serverHandlers } from './server.ts';
 import { sessionHandlers } from './session.ts';
+import { spannerHandlers } from './spanner.ts';
 import { tokenHandlers } from './tokens.ts';
 
 export function handlersOf(parts: RestParts): readonly Handler[] {
@@ -23,6 +24,7 @@ export function handlersOf(parts: RestParts): readonly Handler[] {
     ...secretHandlers(parts),
     ...serverHandlers(parts),
     ...sessionHandlers(parts),
+    ...spannerHandlers(parts),
     ...tokenHandlers(parts),
   ];
 }

@@ -135,9 +135,9 @@ const publish = section({
   rings: listOf(
     given({
       name: text,
-      soak: duration(0).optional(),
+      soak: duration(0).unwrap().optional(),
       min_ok_pct: percent(95),
-      share_pct: percent(0).optional(),
+      share_pct: percent(0).unwrap().optional(),
       label: text.optional(),
       spoke: text.optional(),
       target: text.optional(),

@@ -10,11 +10,14 @@ import { envoyStore } from './envoys.ts';
 import { migrate } from './migrate.ts';
 import type { DialectName, Migration } from './migrations/migration.ts';
 import { moveStore } from './moves.ts';
+import { ownershipStore } from './ownerships.ts';
 import { parsePostgresUrl, postgresDialect } from './postgres-dialect.ts';
 import { releaseStore } from './releases.ts';
+import { rolloutStore } from './rollouts.ts';
 import { rosterLogStore, rosterStore } from './roster.ts';
 import { runStore } from './runs.ts';
 import type { Schema } from './schema.ts';
+import { siteStore } from './sites.ts';
 import { sqliteDialect } from './sqlite-dialect.ts';
 import { openSqliteFile } from './sqlite-file.ts';
 import type { Store, Tables } from './store.ts';
@@ -34,12 +37,14 @@ export type DatabaseOptions =
 function tables(db: Kysely<Schema>, dialect: DialectName): Tables {
   return {
     envoys: envoyStore(db, dialect),
+    ownerships: ownershipStore(db),
     traits: traitsStore(db),
     tokens: tokenStore(db),
     runs: runStore(db),
     audit: auditStore(db, dialect),
     checkpoints: checkpointStore(db),
     releases: releaseStore(db),
+    rollouts: rolloutStore(db),
     counters: counterStore(db, dialect === 'postgres' ? 'greatest' : 'max'),
     drains: drainStore(db),
     moves: moveStore(db),
@@ -47,6 +52,7 @@ function tables(db: Kysely<Schema>, dialect: DialectName): Tables {
     rosterLog: rosterLogStore(db),
     apiTokens: apiTokenStore(db),
     users: userStore(db),
+    sites: siteStore(db),
   };
 }
 

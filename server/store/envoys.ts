@@ -163,7 +163,9 @@ export function envoyStore(db: Kysely<Schema>, dialect: DialectName): EnvoyStore
       const key = Buffer.from(envoy.identityKey);
       try {
         await logged(async (tx) => {
-          await tx.insertInto('identity_keys').values({ key, envoy_id: envoy.id }).execute();
+          // an envoy that comes back to a site it left brings the key that it had
+          const mine = await tx.selectFrom('identity_keys').select('envoy_id').where('key', '=', key).executeTakeFirst();
+          if (mine?.envoy_id !== envoy.id) await tx.insertInto('identity_keys').values({ key, envoy_id: envoy.id }).execute();
           await tx
             .insertInto('envoys')
             .values({ ...(toColumns(envoy) as Schema['envoys']), id: envoy.id, hostname: envoy.hostname, identity_key: key })

@@ -6,6 +6,7 @@ import { flag } from '../../../core/command/flags.ts';
 import { progress } from '../../../core/command/output.ts';
 import { cliCommand, confirmed, withClient } from '../../globals.ts';
 import { printPublish } from './findings.ts';
+import { followRollout } from './rollout.ts';
 
 export const configPublish = cliCommand({
   name: ['config', 'publish'],
@@ -18,14 +19,19 @@ export const configPublish = cliCommand({
     reason: flag.text('why, with --dangerous'),
     root: flag.text('publish only this root hash', { value: 'hash' }),
     strict: flag.on('warnings refuse too'),
+    rings: flag.on('at a hub: spoke after spoke, as publish.rings says; one that does badly takes all back'),
+    noWait: flag.on('with --rings: do not wait for the last ring'),
   }),
   run: (input, io) =>
     withClient(input, io, async (client, output) => {
-      const { dryRun, skipUrlCheck, ...flags } = input.flags;
+      const { dryRun, skipUrlCheck, noWait, ...flags } = input.flags;
+      const isFollowed = flags.rings && !noWait && !dryRun;
       const body = { ...flags, skip_url_check: skipUrlCheck };
       if (dryRun || input.globals.yes || !io.stdinIsTerminal || output.form === 'json') {
         progress(io, output, 'validating and publishing');
-        return printPublish(io, output, await client.call(publishConfig, { body: { ...body, dry_run: dryRun } }));
+        const result = await client.call(publishConfig, { body: { ...body, dry_run: dryRun } });
+        const exit = printPublish(io, output, result);
+        return isFollowed && result.status === 'live' ? followRollout(client, io, output, result.number) : exit;
       }
       progress(io, output, 'validating');
       const preview = await client.call(publishConfig, { body: { ...body, dry_run: true } });
@@ -34,7 +40,8 @@ export const configPublish = cliCommand({
       if (!(await confirmed(input, io, 'make it live?'))) throw new CodedError('USAGE', 'not confirmed', { hint: 'nothing was published' });
       // the stage that was shown, and no other
       const result = await client.call(publishConfig, { body: { ...body, root: preview.root } });
-      return printPublish(io, output, { ...result, findings: [], files: { added: [], changed: [], removed: [] } });
+      const last = printPublish(io, output, { ...result, findings: [], files: { added: [], changed: [], removed: [] } });
+      return isFollowed && result.status === 'live' ? followRollout(client, io, output, result.number) : last;
     }),
 });
 

@@ -4,10 +4,9 @@ import type { Clock } from '../../../core/base/clock.ts';
 import { CodedError, messageOf } from '../../../core/base/errors.ts';
 import type { EnvoyId } from '../../../core/base/ids.ts';
 import type { Logger } from '../../../core/base/log.ts';
-import type { SignedGrant } from '../../../core/policy/ownership.ts';
 import { type AtFailpoint, failpoint } from '../../failpoints.ts';
+import type { Ownership } from '../../fleet/ownership.ts';
 import type { Store } from '../../store/store.ts';
-import type { IdentityRecord, Late } from '../identity-record.ts';
 import {
   moveCommit,
   moveConfirm,
@@ -22,24 +21,8 @@ import {
 } from '../kinds/moves.ts';
 import { type Answer, answers, type LinkSession } from '../link.ts';
 
-/** Who owns what at this site; every change is durable when it answers, and doing it twice changes nothing. */
-export interface MoveOwnership {
-  export(envoyId: EnvoyId): Promise<IdentityRecord>;
-  prepare(record: IdentityRecord, ownerEpoch: number): Promise<void>;
-  activate(envoyId: EnvoyId, grant: SignedGrant): Promise<void>;
-  depart(envoyId: EnvoyId, grant: SignedGrant): Promise<Late>;
-  late(envoyId: EnvoyId, late: Late): Promise<void>;
-  undo(envoyId: EnvoyId, ownerEpoch: number): Promise<void>;
-  forget(envoyId: EnvoyId, ownerEpoch: number): Promise<void>;
-  readonly confirmations: {
-    pending(): Promise<readonly { readonly envoyId: EnvoyId; readonly ownerEpoch: number }[]>;
-    onNew(listener: () => void): void;
-    done(envoyId: EnvoyId, ownerEpoch: number): Promise<void>;
-  };
-}
-
 export interface SiteMovesParts {
-  readonly ownership: MoveOwnership;
+  readonly ownership: Pick<Ownership, 'export' | 'prepare' | 'activate' | 'depart' | 'late' | 'undo' | 'forget' | 'confirmations'>;
   readonly store: Pick<Store, 'counters'>;
   readonly clock: Clock;
   readonly log: Logger;

@@ -2,22 +2,13 @@
 import type { Clock } from '../../../core/base/clock.ts';
 import type { EnvoyId } from '../../../core/base/ids.ts';
 import type { SignedGrant } from '../../../core/policy/ownership.ts';
-import type { EnvoyIdentity, Store } from '../../store/store.ts';
-import type { Identity } from '../identity-record.ts';
+import type { Store } from '../../store/store.ts';
+import { toTravelling } from '../identity-record.ts';
 import { type RosterEntry, rosterChanged, rosterPull } from '../kinds/roster.ts';
 import { type Answer, answers, type LinkSession } from '../link.ts';
 
-/** What the roster needs to know of ownership. */
-export interface OwnershipFacts {
-  /** of an envoy that left: who owns it now */
-  departedGrant(envoyId: EnvoyId): Promise<SignedGrant | undefined>;
-  /** by which this site owns it; none where it enrolled here */
-  grantOf(envoyId: EnvoyId): Promise<SignedGrant | undefined>;
-}
-
 export interface SiteRosterParts {
-  readonly store: Pick<Store, 'envoys' | 'rosterLog'>;
-  readonly ownership: OwnershipFacts;
+  readonly store: Pick<Store, 'envoys' | 'ownerships' | 'rosterLog'>;
   /** of this server */
   readonly epoch: () => number;
   readonly clock: Clock;
@@ -25,31 +16,15 @@ export interface SiteRosterParts {
   readonly everyMs?: number | undefined;
 }
 
-export function identityOf(envoy: EnvoyIdentity): Identity {
-  return {
-    envoy_id: envoy.id,
-    hostname: envoy.hostname,
-    identity_key: Buffer.from(envoy.identityKey).toString('base64'),
-    sealing_key: Buffer.from(envoy.sealingKey).toString('base64'),
-    status: envoy.status,
-    labels: envoy.labels,
-    enrolled_at: envoy.enrolledAt,
-    certificate_expires_at: envoy.certificateExpiresAt,
-    platform: envoy.platform,
-    agent_version: envoy.agentVersion,
-    address: envoy.address,
-    reason: envoy.reason,
-  };
-}
-
-async function entryOf(parts: SiteRosterParts, envoyId: EnvoyId, seq: number): Promise<RosterEntry> {
-  const { store, ownership } = parts;
-  const departed = await ownership.departedGrant(envoyId);
-  if (departed !== undefined) return { envoy_id: envoyId, seq, state: 'departed', owner_epoch: 0, grant: departed, identity: null };
+async function entryOf({ store }: SiteRosterParts, envoyId: EnvoyId, seq: number): Promise<RosterEntry> {
+  const held = await store.ownerships.of(envoyId);
+  const grant = held === undefined || held.grant === '' ? null : (JSON.parse(held.grant) as SignedGrant);
+  // one that comes back is still led away by its former grant
+  if (grant !== null && (held?.state === 'departed' || held?.state === 'arriving'))
+    return { envoy_id: envoyId, seq, state: 'departed', owner_epoch: 0, grant, identity: null };
   const envoy = await store.envoys.byId(envoyId);
   if (envoy === undefined) return { envoy_id: envoyId, seq, state: 'removed', owner_epoch: 0, grant: null, identity: null };
-  const grant = envoy.ownerEpoch > 1 ? await ownership.grantOf(envoyId) : undefined;
-  return { envoy_id: envoyId, seq, state: 'owned', owner_epoch: envoy.ownerEpoch, grant: grant ?? null, identity: identityOf(envoy) };
+  return { envoy_id: envoyId, seq, state: 'owned', owner_epoch: envoy.ownerEpoch, grant, identity: toTravelling(envoy) };
 }
 
 export function rosterAnswers(parts: SiteRosterParts): readonly Answer[] {
