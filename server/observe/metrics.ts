@@ -69,6 +69,8 @@ export const METRICS = {
   vigo_audit_size: { kind: 'gauge', help: 'records in the audit log' },
   vigo_audit_checkpoint_age_seconds: { kind: 'gauge', help: 'age of the newest checkpoint' },
   vigo_audit_verify_failures_total: { kind: 'counter', help: 'findings of audit verification' },
+  vigo_fanout_seconds: { kind: 'histogram', help: 'answers of spokes to questions about the fleet', labels: { spoke: 'name' }, buckets: LATENCY },
+  vigo_fanout_incomplete_total: { kind: 'counter', help: 'questions about the fleet that a spoke did not answer', labels: { spoke: 'name' } },
   vigo_spoke_release_lag: { kind: 'gauge', help: 'releases a spoke is behind', labels: { spoke: 'name' } },
   vigo_metrics_dropped_series_total: { kind: 'counter', help: 'label sets beyond the limit' },
 } as const satisfies Record<string, Row>;
