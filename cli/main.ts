@@ -13,7 +13,12 @@ export const CLI_PROGRAM: Program<typeof cliGlobals> = {
   commands: CLI_COMMANDS,
 };
 
+/** `spanner bolt` is another name of `spanner spoke`. */
+function withoutAlias(argv: readonly string[]): readonly string[] {
+  return argv.map((word, index) => (word === 'bolt' && argv[index - 1] === 'spanner' ? 'spoke' : word));
+}
+
 /** The exit code. */
 export function main(argv: readonly string[], io: CommandIo): Promise<number> {
-  return runProgram(CLI_PROGRAM, argv, io);
+  return runProgram(CLI_PROGRAM, withoutAlias(argv), io);
 }

@@ -1,8 +1,68 @@
 /** The role hub: the site above the spokes. */
+import type { JsonObject } from '../core/base/json.ts';
+import type { Handler } from '../server/rest/handler.ts';
 import type { SiteRole } from '../server/role.ts';
+import type { Answer, LinkSession } from '../server/spanner/link.ts';
+import { pairedSessions } from '../server/spanner/paired.ts';
+import { partyOf } from '../server/spanner/party.ts';
+import { siteAnswers } from '../server/spanner/site/answers.ts';
+import { hubHandlers } from './handlers.ts';
+import { Joins } from './join.ts';
+import { HubLinks } from './links.ts';
+import { newSite, SiteRegistry } from './sites.ts';
+import { Spokes } from './spokes.ts';
 
-export const hubRole: SiteRole = async ({ ownHandlers }) => ({
-  handlers: ownHandlers,
-  up: async () => undefined,
-  stop: async () => undefined,
-});
+/** Own handlers, with those of the hub in place of those of the same name. */
+function replaced(own: readonly Handler[], hub: readonly Handler[]): readonly Handler[] {
+  const names = new Set(hub.map(({ contract }) => contract.name));
+  return [...own.filter(({ contract }) => !names.has(contract.name)), ...hub];
+}
+
+export const hubRole: SiteRole = async (site) => {
+  const { parts, ownHandlers } = site;
+  const { settings, clock, identity } = parts;
+  const sites = await SiteRegistry.open(parts.store.sites, settings.spanner, clock);
+  const joins = new Joins(parts, sites);
+  /** kinds that sites may ask */
+  const answers: readonly Answer[] = [];
+  /** what happens with each fresh link, in this order */
+  const steps: readonly ((session: LinkSession) => Promise<void>)[] = [];
+  /** what the signed welcome adds */
+  const welcome = (_siteId: string): Promise<JsonObject> => Promise.resolve({});
+  for (const step of steps) sites.onSession(step);
+  const links = new HubLinks({
+    server: parts,
+    sites,
+    party: partyOf(parts),
+    answers,
+    welcome,
+    certificate: () => parts.tls().certificateChain,
+  });
+  const spokes = new Spokes(parts, sites, (siteId) => links.drop(siteId, 'the spoke was removed'));
+  return {
+    handlers: replaced(ownHandlers, hubHandlers({ parts, sites, joins, spokes })),
+    up: async ({ rpcPort }) => {
+      if (settings.spanner.own_envoys) {
+        const own = {
+          ...newSite(identity.siteId, 'settings', clock.now()),
+          state: 'active' as const,
+          addr: parts.advertised,
+          apiUrl: settings.server.public_url,
+          epoch: identity.epoch,
+        };
+        let toHub: LinkSession | undefined;
+        const ownAnswers = siteAnswers({ site, hub: () => toHub });
+        const [toOwn, back] = pairedSessions({ siteId: identity.siteId, answers }, { siteId: identity.siteId, answers: ownAnswers });
+        toHub = back;
+        sites.addOwn(own, toOwn);
+        for (const step of steps) await step(toOwn);
+      }
+      links.start();
+      parts.log.info('links of spokes are taken', { rpc_port: rpcPort, spokes: sites.list().filter((each) => !each.own).length });
+    },
+    stop: () => {
+      links.stop();
+      return Promise.resolve();
+    },
+  };
+};

@@ -4,7 +4,9 @@ import protobuf from 'protobufjs';
 import type * as wire from './messages.ts';
 
 /** Sequence numbers and times are JavaScript numbers: whatever is above 2^53-1 is refused by {@link Codec.decode}. */
-const definition = protobuf.parse(readFileSync(new URL('./vigo/v1/agent.proto', import.meta.url), 'utf8'), { keepCase: true }).root;
+const definition = new protobuf.Root();
+protobuf.parse(readFileSync(new URL('./vigo/v1/agent.proto', import.meta.url), 'utf8'), definition, { keepCase: true });
+protobuf.parse(readFileSync(new URL('./vigo/v1/spanner.proto', import.meta.url), 'utf8'), definition, { keepCase: true });
 
 export interface Codec<T> {
   encode(message: Partial<T>): Buffer;
@@ -35,6 +37,7 @@ export const codecs = {
   renewPayload: codec<wire.RenewPayload>('RenewPayload'),
   httpPayload: codec<wire.HttpPayload>('HttpPayload'),
   errorDetail: codec<wire.ErrorDetail>('ErrorDetail'),
+  linkFrame: codec<wire.LinkFrame>('LinkFrame'),
 } as const;
 
 /** Full gRPC paths of the agent service. */
@@ -44,6 +47,9 @@ export const AGENT_METHODS = {
   resolveSecrets: '/vigo.v1.Agent/ResolveSecrets',
 } as const;
 export type AgentMethod = keyof typeof AGENT_METHODS;
+
+/** Full gRPC path of the stream between hub and spoke. */
+export const LINK_METHOD = '/vigo.v1.Spanner/Link';
 
 /** The trailer that carries an ErrorDetail. */
 export const ERROR_TRAILER = 'vigo-error-bin';

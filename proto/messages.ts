@@ -140,3 +140,16 @@ export interface HttpPayload {
   path: string;
   body_hash: Uint8Array;
 }
+
+/** A piece of a message between hub and spoke. */
+export interface LinkFrame {
+  readonly id: number;
+  readonly reply_to: number;
+  readonly kind: string;
+  readonly deadline_ms: number;
+  readonly chunk: number;
+  readonly end: boolean;
+  readonly error: boolean;
+  readonly body: Uint8Array;
+  readonly data: Uint8Array;
+}

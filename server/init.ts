@@ -5,12 +5,16 @@ import { stringify } from 'yaml';
 import type { Clock } from '../core/base/clock.ts';
 import { CodedError } from '../core/base/errors.ts';
 import { newId } from '../core/base/ids.ts';
-import { writeFileDurably } from '../core/crypto/key-file.ts';
+import { writeFileDurably, writeKeyFile } from '../core/crypto/key-file.ts';
 import { certificateNames } from './addresses.ts';
 import { dataPaths } from './identity/paths.ts';
 import { createIdentity } from './identity/server-identity.ts';
+import { makeSpokeKeys } from './identity/spoke-keys.ts';
 import { readSettings } from './settings.ts';
 import { openDatabase } from './store/database.ts';
+
+/** Where `init` puts the join token of a spoke; what server.yaml then names. */
+export const JOIN_TOKEN = 'join.token';
 
 export interface InitOptions {
   readonly dataDir: string;
@@ -21,11 +25,14 @@ export interface InitOptions {
   readonly forceEmpty: boolean;
   /** tree to start with, or undefined for an empty stage */
   readonly exampleTree: string | undefined;
+  /** of a spoke: kept in the data directory until the first start has used it */
+  readonly joinToken?: string | undefined;
   /** keys of server.yaml beside server.hostname */
   readonly settings: Readonly<Record<string, unknown>>;
   readonly clock: Clock;
 }
 
+/** Empty for a spoke: it receives its root at the join. */
 export interface InitResult {
   readonly fleetPin: string;
   readonly rootFingerprint: string;
@@ -49,13 +56,18 @@ export async function initSite(options: InitOptions): Promise<InitResult> {
   for (const dir of [paths.stage, paths.releases, paths.audit, paths.temp, join(paths.database, '..')])
     mkdirSync(dir, { recursive: true, mode: 0o750 });
   for (const dir of [paths.secrets, paths.run]) mkdirSync(dir, { recursive: true, mode: 0o700 });
-  const { pin, rootFingerprint } = await createIdentity(paths, {
-    siteId: parsed.settings.server.site_id,
-    names: certificateNames(parsed.settings),
-    certDays: parsed.settings.server.tls.server_cert_days,
-    now: clock.now(),
-    offlineRoot: options.offlineRoot,
-  });
+  const isSpoke = parsed.settings.spanner.role === 'spoke';
+  if (isSpoke) await makeSpokeKeys(paths);
+  const { pin, rootFingerprint } = isSpoke
+    ? { pin: '', rootFingerprint: '' }
+    : await createIdentity(paths, {
+        siteId: parsed.settings.server.site_id,
+        names: certificateNames(parsed.settings),
+        certDays: parsed.settings.server.tls.server_cert_days,
+        now: clock.now(),
+        offlineRoot: options.offlineRoot,
+      });
+  if (options.joinToken !== undefined) writeKeyFile(join(dataDir, JOIN_TOKEN), options.joinToken);
   const now = clock.now();
   const { database } = parsed.settings;
   const store = await openDatabase(

@@ -4,13 +4,16 @@ import type { RenewReply, RenewRequest } from '../core/api/enroll.ts';
 import type { Clock } from '../core/base/clock.ts';
 import type { Logger } from '../core/base/log.ts';
 import type { Redactor } from '../core/base/redaction.ts';
+import type { TlsIdentity } from '../core/crypto/tls.ts';
 import type { Checkpointer } from './audit/checkpoint.ts';
 import type { AuditTrail } from './audit/trail.ts';
 import type { Enrollment } from './enroll/enroll.ts';
 import type { EnrollTokens } from './enroll/tokens.ts';
 import type { FleetIndex } from './fleet/fleet-index.ts';
+import type { Ownership } from './fleet/ownership.ts';
 import type { RunIntake } from './fleet/run-intake.ts';
 import type { DataPaths } from './identity/paths.ts';
+import type { Revocations } from './identity/revocations.ts';
 import type { ServerIdentity } from './identity/server-identity.ts';
 import type { Metrics } from './observe/metrics.ts';
 import type { ReleaseSwitch } from './release-switch.ts';
@@ -25,6 +28,7 @@ export interface ServerParts {
   readonly settings: Settings;
   readonly paths: DataPaths;
   readonly identity: ServerIdentity;
+  readonly revocations: Revocations;
   readonly clock: Clock;
   readonly log: Logger;
   readonly redactor: Redactor;
@@ -34,6 +38,7 @@ export interface ServerParts {
   readonly checkpointer: Checkpointer;
   readonly fleet: FleetIndex;
   readonly intake: RunIntake;
+  readonly ownership: Ownership;
   readonly releases: ReleaseSwitch;
   readonly secrets: SecretProvider;
   readonly tokens: EnrollTokens;
@@ -43,6 +48,10 @@ export interface ServerParts {
   readonly authenticator: Authenticator;
   /** milliseconds since 1970 */
   readonly startedAt: number;
+  /** host:port that agents dial */
+  readonly advertised: string;
+  /** certificate of the listeners, as it is now */
+  tls(): TlsIdentity;
   /** ends the connections of an envoy and makes its session tickets useless */
   dropConnections(envoyId: string): void;
   renew(request: RenewRequest, address: string): Promise<RenewReply>;

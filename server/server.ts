@@ -2,7 +2,7 @@
 import { join, resolve } from 'node:path';
 import type { Clock } from '../core/base/clock.ts';
 import { CodedError } from '../core/base/errors.ts';
-import { idBytes } from '../core/base/ids.ts';
+import { type EnvoyId, idBytes } from '../core/base/ids.ts';
 import type { Logger } from '../core/base/log.ts';
 import type { Redactor } from '../core/base/redaction.ts';
 import { newTicketKeys, type TlsIdentity } from '../core/crypto/tls.ts';
@@ -19,8 +19,11 @@ import { renew } from './enroll/renew.ts';
 import { EnrollTokens } from './enroll/tokens.ts';
 import { FleetIndex } from './fleet/fleet-index.ts';
 import { Flusher } from './fleet/flusher.ts';
+import { Ownership } from './fleet/ownership.ts';
 import { RunIntake } from './fleet/run-intake.ts';
 import { prepareDirectories } from './identity/directories.ts';
+import { joinOnce } from './identity/join-hub.ts';
+import { Revocations } from './identity/revocations.ts';
 import { openIdentity } from './identity/server-identity.ts';
 import { observeFleet } from './observe/fleet-metrics.ts';
 import { createMetrics } from './observe/metrics.ts';
@@ -82,8 +85,14 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     const paths = await step(log, clock, 'directories', () => prepareDirectories(options.dataDir));
     const lock = await step(log, clock, 'lock', () => lockDataDirectory(join(paths.run, 'lock')));
     stops.push(() => lock.release());
+    const { role, spoke_id: spokeId, join_token_file: tokenFile } = settings.spanner;
+    if (role === 'spoke')
+      await step(log, clock, 'join', () =>
+        joinOnce({ paths, spokeId: spokeId ?? '', tokenFile, version, clock, log: log.component('join') }),
+      );
     const identityOptions = () => ({ names: certificateNames(settings), certDays: settings.server.tls.server_cert_days, now: clock.now() });
     const identity = await step(log, clock, 'keys', () => openIdentity(paths, identityOptions()));
+    const revocations = new Revocations(paths, identity);
     const metrics = createMetrics();
     metrics.set('vigo_build_info', 1, { version, role: settings.spanner.role });
     const store = withMetrics(
@@ -143,7 +152,18 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     });
     await flusher.start();
     stops.push(() => flusher.stop());
-    stops.push(() => intake.stop());
+    stops.push(() => intake.settle());
+    const ownership = new Ownership({
+      store,
+      fleet,
+      intake,
+      trail,
+      clock,
+      identity,
+      entryOf: (hostname) => releases.entryOf(hostname),
+      dropConnections: (envoyId) => dropConnections(envoyId),
+    });
+    await step(log, clock, 'ownership', () => ownership.start());
     const startedAt = clock.now();
     const replies = new ReplyCache(clock);
     const refused = new RefusedRequests({ store, trail, metrics, clock, log: log.component('rpc') });
@@ -175,12 +195,20 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     stops.push(() => observed.stop());
     const rpc = new RpcThreads(fleet, {
       call: async (forwarded) => {
+        // it left between the thread's look and ours: what it says belongs to its new owner
+        if (fleet.view(forwarded.slot).departed) throw new CodedError('REDIRECT', 'another site owns this envoy');
         const reply = await call(forwarded);
         metrics.count('vigo_requests_total', 1, { service: 'agent', method: forwarded.method, code: 'OK' });
         return reply;
       },
+      owner: async (envoyId) => {
+        const grant = await ownership.redirectOf(envoyId as EnvoyId);
+        if (grant !== undefined) metrics.count('vigo_redirects_total', 1);
+        return Buffer.from(grant === undefined ? '' : JSON.stringify(grant));
+      },
       notice: (notice, thread) => {
-        if (notice.kind === 'traits') flusher.addTraits(notice.slot, notice);
+        if (notice.kind === 'event' && notice.event === 'arrived') ownership.seen(notice.slot);
+        else if (notice.kind === 'traits') flusher.addTraits(notice.slot, notice);
         else if (notice.kind === 'refused') refused.add(notice);
         else observed.notice(notice, thread);
       },
@@ -194,12 +222,15 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     const { checkin } = settings;
     const authority = {
       servers: [advertise],
-      fallback_servers: [],
+      // the hub can tell who owns an envoy when its own site cannot be reached
+      fallback_servers: settings.spanner.hub_addr ?? [],
       offline_policy: checkin.offline_policy,
       queue_max_runs: checkin.queue_max_runs,
       queue_max_size: checkin.queue_max_size,
       bundle_max_age_s: Math.floor(checkin.bundle_max_age / 1000),
-      revoked: identity.revocations,
+      get revoked() {
+        return revocations.records;
+      },
     };
     const releases: ReleaseSwitch = new ReleaseSwitch({ fleet, rpc, clock, authority, observeAll: checkin.observe_only });
     const rotation = setInterval(() => rotateTickets(), 3_600_000);
@@ -250,6 +281,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       settings,
       paths,
       identity,
+      revocations,
       clock,
       log,
       redactor,
@@ -259,6 +291,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       checkpointer,
       fleet,
       intake,
+      ownership,
       releases,
       secrets,
       tokens,
@@ -266,6 +299,8 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       rpc,
       authenticator,
       startedAt,
+      advertised: advertise,
+      tls: () => tls,
       dropConnections,
       renew: (request, address) =>
         renew(

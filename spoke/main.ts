@@ -1,8 +1,58 @@
 /** The role spoke: a site that owns envoys below a hub. A stand-alone server is the same site without this. */
+import { spannerStatus } from '../core/api/spanner.ts';
+import { handler } from '../server/rest/handler.ts';
 import type { SiteRole } from '../server/role.ts';
+import type { LinkSession } from '../server/spanner/link.ts';
+import { partyOf } from '../server/spanner/party.ts';
+import { siteAnswers } from '../server/spanner/site/answers.ts';
+import { heartbeatOf } from '../server/spanner/site/heartbeat.ts';
+import { HubLink } from './hub-link.ts';
 
-export const spokeRole: SiteRole = async ({ ownHandlers }) => ({
-  handlers: ownHandlers,
-  up: async () => undefined,
-  stop: async () => undefined,
-});
+export const spokeRole: SiteRole = async (site) => {
+  const { parts, ownHandlers } = site;
+  const { settings } = parts;
+  let session: LinkSession | undefined;
+  const heartbeat = heartbeatOf(parts);
+  const link = new HubLink({
+    server: parts,
+    party: partyOf(parts),
+    answers: siteAnswers({ site, hub: () => session }),
+    tls: () => parts.tls(),
+    facts: () => ({ ...heartbeat(), api_url: settings.server.public_url, advertise: parts.advertised }),
+    heartbeat,
+    welcomed: () => undefined,
+    up: (fresh) => {
+      session = fresh;
+      fresh.onClose(() => {
+        if (session === fresh) session = undefined;
+      });
+    },
+    revoked: (reason) => parts.log.error('the hub says that this server is out', { code: 'REVOKED', reason }),
+  });
+  const status = handler(spannerStatus, () => {
+    const { session: open, since, reason, address } = link.status;
+    return {
+      role: 'spoke' as const,
+      site_id: parts.identity.siteId,
+      hub: address === '' ? (settings.spanner.hub_addr?.[0] ?? '') : address,
+      epoch: parts.identity.epoch,
+      release: parts.releases.live?.number ?? 0,
+      link: {
+        state: open?.isOpen === true ? ('up' as const) : ('down' as const),
+        since: new Date(since).toISOString(),
+        reason,
+        rtt_ms: open?.rttMs === undefined ? null : Math.round(open.rttMs * 10) / 10,
+        clock_offset_ms: open?.clockOffsetMs ?? null,
+      },
+      spokes: [],
+    };
+  });
+  return {
+    handlers: [...ownHandlers.filter(({ contract }) => contract.name !== spannerStatus.name), status],
+    up: () => {
+      link.start();
+      return Promise.resolve();
+    },
+    stop: () => link.stop(),
+  };
+};

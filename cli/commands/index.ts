@@ -31,6 +31,12 @@ import { secretsGetMeta, secretsInit, secretsList } from './secrets/list.ts';
 import { secretsRefs } from './secrets/refs.ts';
 import { secretsReveal } from './secrets/reveal.ts';
 import { secretsSet } from './secrets/set.ts';
+import { spannerRoute } from './spanner/route.ts';
+import { spokeAdd } from './spanner/spoke-add.ts';
+import { spokeList, spokeShow } from './spanner/spoke-list.ts';
+import { spokeRemove } from './spanner/spoke-remove.ts';
+import { spokeSet } from './spanner/spoke-set.ts';
+import { spannerStatusCommand } from './spanner/status.ts';
 import { tokensCreate } from './tokens/create.ts';
 import { tokensList } from './tokens/list.ts';
 import { tokensRevoke } from './tokens/revoke.ts';
@@ -74,6 +80,13 @@ const COMMANDS: readonly CliCommand[] = [
   secretsRefs,
   secretsReveal,
   secretsSet,
+  spannerRoute,
+  spannerStatusCommand,
+  spokeAdd,
+  spokeList,
+  spokeRemove,
+  spokeSet,
+  spokeShow,
   tokensCreate,
   tokensList,
   tokensRevoke,

@@ -21,9 +21,12 @@ import { getRun, listRuns, streamRuns } from './runs.ts';
 import { deleteSecret, listSecrets, putSecret, revealSecret, secretMeta, secretRefs } from './secrets.ts';
 import { bootstrapCa, getDoctor, getMetrics, getOpenApi, getVersion, healthz, readyz } from './server.ts';
 import { createApiToken, getSession, listApiTokens, revokeApiToken } from './session.ts';
+import { addSpoke, listSpokes, removeSpoke, routeHostname, setSpoke, showSpoke, spannerStatus } from './spanner.ts';
+import { joinSpanner } from './spanner-join.ts';
 import { createTokens, getToken, listTokens, revokeToken } from './tokens.ts';
 
 export const ROUTES: readonly RouteContract[] = [
+  addSpoke,
   approveEnrollment,
   auditProof,
   bootstrapCa,
@@ -50,6 +53,7 @@ export const ROUTES: readonly RouteContract[] = [
   getToken,
   getVersion,
   healthz,
+  joinSpanner,
   listApiTokens,
   listAudit,
   listCheckpoints,
@@ -58,20 +62,26 @@ export const ROUTES: readonly RouteContract[] = [
   listReleases,
   listRuns,
   listSecrets,
+  listSpokes,
   listTokens,
   publishConfig,
   pushEnvoys,
   putSecret,
   readyz,
   rejectEnrollment,
+  removeSpoke,
   renew,
   revealSecret,
   revokeApiToken,
   revokeEnvoy,
   revokeToken,
   rollbackConfig,
+  routeHostname,
   secretMeta,
   secretRefs,
+  setSpoke,
+  showSpoke,
+  spannerStatus,
   streamRuns,
   traceConfig,
   validateConfig,

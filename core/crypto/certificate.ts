@@ -103,13 +103,21 @@ export async function createRootCa(fleetId: string, now: number): Promise<Certif
   return { certificate: `${certificate.toString('pem')}\n`, privateKey: await keyPem(keys.privateKey) };
 }
 
+async function issueSiteCa(root: CertifiedKey, siteId: string, publicKey: CryptoKey, now: number): Promise<string> {
+  const extensions = [new x509.BasicConstraintsExtension(true, 0, true), CA_USAGE];
+  const dates = { notBefore: new Date(now - BACKDATE_MS), notAfter: new Date(now + 5 * 365 * DAY_MS) };
+  return await issue({ subject: `CN=vigo site CA ${siteId}`, publicKey, issuer: root, ...dates, extensions });
+}
+
 /** The intermediate CA of a site, 5 years, path length 0. */
 export async function createSiteCa(root: CertifiedKey, siteId: string, now: number): Promise<CertifiedKey> {
   const keys = await newKeys();
-  const extensions = [new x509.BasicConstraintsExtension(true, 0, true), CA_USAGE];
-  const dates = { notBefore: new Date(now - BACKDATE_MS), notAfter: new Date(now + 5 * 365 * DAY_MS) };
-  const certificate = await issue({ subject: `CN=vigo site CA ${siteId}`, publicKey: keys.publicKey, issuer: root, ...dates, extensions });
-  return { certificate, privateKey: await keyPem(keys.privateKey) };
+  return { certificate: await issueSiteCa(root, siteId, keys.publicKey, now), privateKey: await keyPem(keys.privateKey) };
+}
+
+/** The intermediate CA of a site that made its key itself; of the request its public key alone is taken. @throws CodedError BAD_CSR */
+export async function createSiteCaFor(root: CertifiedKey, siteId: string, csrPem: string, now: number): Promise<string> {
+  return await issueSiteCa(root, siteId, await requestedKey(csrPem), now);
 }
 
 export interface ServerNames {
@@ -150,11 +158,32 @@ async function importPublic(spki: Uint8Array): Promise<CryptoKey> {
   return provider.subtle.importKey('spki', new Uint8Array(spki), EC, true, ['verify']);
 }
 
+async function requestOf(keys: KeyPair, name: string): Promise<string> {
+  const csr = await x509.Pkcs10CertificateRequestGenerator.create({ name, keys, signingAlgorithm: EC });
+  return `${csr.toString('pem')}\n`;
+}
+
 /** A key pair and its signing request; nothing in the request but the public key will be used. */
 export async function createRequest(): Promise<{ readonly csr: string; readonly privateKey: string }> {
   const keys = await newKeys();
-  const csr = await x509.Pkcs10CertificateRequestGenerator.create({ name: 'CN=vigo envoy', keys, signingAlgorithm: EC });
-  return { csr: `${csr.toString('pem')}\n`, privateKey: await keyPem(keys.privateKey) };
+  return { csr: await requestOf(keys, 'CN=vigo envoy'), privateKey: await keyPem(keys.privateKey) };
+}
+
+/** A signing request for a key that is there already. */
+export async function createRequestFor(privateKey: string): Promise<string> {
+  const publicKey = await importPublic(createPublicKey(privateKey).export({ type: 'spki', format: 'der' }));
+  return await requestOf({ publicKey, privateKey: await importKey(privateKey) }, 'CN=vigo site CA');
+}
+
+/** The public key of a request, after its own signature holds. @throws CodedError BAD_CSR */
+async function requestedKey(csrPem: string): Promise<CryptoKey> {
+  try {
+    const csr = new x509.Pkcs10CertificateRequest(csrPem);
+    if (!(await csr.verify())) throw new Error('its signature does not hold');
+    return await importPublic(new Uint8Array(csr.publicKey.rawData));
+  } catch (cause) {
+    throw new CodedError('BAD_CSR', 'the certificate signing request is not a signed PKCS#10 request for an ECDSA P-256 key', { cause });
+  }
 }
 
 /**
@@ -168,14 +197,7 @@ export async function createEnvoyCertificate(
   days: number,
   now: number,
 ): Promise<string> {
-  let publicKey: CryptoKey;
-  try {
-    const csr = new x509.Pkcs10CertificateRequest(csrPem);
-    if (!(await csr.verify())) throw new Error('its signature does not hold');
-    publicKey = await importPublic(new Uint8Array(csr.publicKey.rawData));
-  } catch (cause) {
-    throw new CodedError('BAD_CSR', 'the certificate signing request is not a signed PKCS#10 request for an ECDSA P-256 key', { cause });
-  }
+  const publicKey = await requestedKey(csrPem);
   return issue({
     subject: `CN=${envoy.envoyId}`,
     publicKey,

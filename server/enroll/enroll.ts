@@ -83,7 +83,11 @@ export class Enrollment {
     if (answered !== undefined && now - answered.at < RETRY_MS) return { status: 'enrolled', reply: answered.reply };
     if (token?.row.spent !== undefined) return this.#spentAgain(token.row, identityKey, request, address, now);
     const existing = await this.#parts.store.envoys.byHostname(request.hostname);
-    if (existing !== undefined && existing.status !== 'revoked' && Buffer.from(existing.identityKey).equals(identityKey)) {
+    if (
+      existing !== undefined &&
+      (existing.status === 'active' || existing.status === 'pending') &&
+      Buffer.from(existing.identityKey).equals(identityKey)
+    ) {
       if (existing.status === 'pending') return { status: 'pending', enrollmentId: existing.id };
       if (token === undefined)
         return { status: 'enrolled', reply: await this.#certify(existing.id, existing.ownerEpoch, request, identityKey, '', now) };

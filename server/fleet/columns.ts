@@ -15,6 +15,7 @@ const WIDTHS = {
   release: 4,
   heldSeq: 8,
   secretsEpoch: 4,
+  ownerEpoch: 4,
   policyHash: 32,
   headerHash: 32,
   traitsHash: 32,
@@ -35,7 +36,7 @@ export type ColumnName = keyof typeof WIDTHS;
 export type FleetMemory = Readonly<Record<ColumnName | 'control' | 'table', SharedArrayBuffer>>;
 
 /** Places in the control block. */
-export const CONTROL = { count: 0, capacity: 1, tableMask: 2, tableVersion: 3, generation: 4, open: 5 } as const;
+export const CONTROL = { count: 0, capacity: 1, tableMask: 2, tableVersion: 3, generation: 4, open: 5, fenced: 6 } as const;
 /** 64-bit places behind them (index into `control64`). */
 export const CONTROL64 = { lastIssuedSeq: 4 } as const;
 
@@ -50,6 +51,10 @@ export const FLAG = {
   held: 64,
   clockSkew: 128,
   offline: 256,
+  /** another site owns it: it is answered with the way there */
+  departed: 512,
+  /** ours since a moment: the first accepted check-in tells the hub */
+  arrived: 1024,
 } as const;
 export const PERSISTED_FLAGS = FLAG.observing | FLAG.stale | FLAG.noPolicy | FLAG.held;
 
@@ -89,6 +94,8 @@ export class Columns {
   readonly release: Uint32Array;
   readonly heldSeq: Float64Array;
   readonly secretsEpoch: Uint32Array;
+  /** the highest that a grant gave us for this envoy */
+  readonly ownerEpoch: Uint32Array;
   readonly policyHash: Uint8Array;
   readonly headerHash: Uint8Array;
   readonly traitsHash: Uint8Array;
@@ -119,6 +126,7 @@ export class Columns {
     this.release = new Uint32Array(memory.release);
     this.heldSeq = new Float64Array(memory.heldSeq);
     this.secretsEpoch = new Uint32Array(memory.secretsEpoch);
+    this.ownerEpoch = new Uint32Array(memory.ownerEpoch);
     this.policyHash = new Uint8Array(memory.policyHash);
     this.headerHash = new Uint8Array(memory.headerHash);
     this.traitsHash = new Uint8Array(memory.traitsHash);

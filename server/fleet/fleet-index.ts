@@ -7,6 +7,7 @@ import { addToTable, findSlot } from './id-table.ts';
 
 const DETAILS = ['', 'blocked', 'repeated'] as const;
 const ZERO = '0'.repeat(64);
+const STATUS_FLAG = { active: FLAG.active, revoked: FLAG.revoked, departed: FLAG.departed, pending: 0 } as const;
 
 /** One envoy as seen now; made on demand. */
 export interface EnvoyView extends EnvoyVolatile {
@@ -14,6 +15,8 @@ export interface EnvoyView extends EnvoyVolatile {
   readonly state: EnvoyState;
   readonly active: boolean;
   readonly revoked: boolean;
+  /** another site owns it */
+  readonly departed: boolean;
   /** index of its entry in the live release, -1 without a match */
   readonly entry: number;
 }
@@ -63,7 +66,7 @@ export class FleetIndex {
   }
 
   /** Adds an envoy, or changes key and status of one that is there. */
-  insert(envoy: Pick<EnvoyIdentity, 'id' | 'hostname' | 'identityKey' | 'status'>): number {
+  insert(envoy: Pick<EnvoyIdentity, 'id' | 'hostname' | 'identityKey' | 'status' | 'ownerEpoch'>): number {
     const id = idBytes(envoy.id);
     const known = findSlot(this.columns, id);
     const slot = known >= 0 ? known : this.size;
@@ -77,9 +80,11 @@ export class FleetIndex {
       columns.resetPending[slot] = 1;
     }
     columns.key.set(envoy.identityKey, slot * 32);
-    Atomics.store(columns.flags, slot, envoy.status === 'active' ? FLAG.active : envoy.status === 'revoked' ? FLAG.revoked : 0);
+    columns.ownerEpoch[slot] = envoy.ownerEpoch;
+    Atomics.store(columns.flags, slot, STATUS_FLAG[envoy.status]);
     this.#hostnames[slot] = envoy.hostname;
-    if (envoy.status === 'active' || !this.#byHostname.has(envoy.hostname)) this.#byHostname.set(envoy.hostname, slot);
+    if (envoy.status === 'active' || (envoy.status !== 'departed' && !this.#byHostname.has(envoy.hostname)))
+      this.#byHostname.set(envoy.hostname, slot);
     if (known < 0) {
       Atomics.store(columns.control, CONTROL.count, slot + 1);
       addToTable(columns, slot, slot + 1);
@@ -146,6 +151,7 @@ export class FleetIndex {
       state: (flags & FLAG.offline) !== 0 && runState !== 'no_data' ? 'offline' : runState,
       active: (flags & FLAG.active) !== 0,
       revoked: (flags & FLAG.revoked) !== 0,
+      departed: (flags & FLAG.departed) !== 0,
       entry: columns.entries[generation & 1]![slot]!,
     };
   }
@@ -160,6 +166,39 @@ export class FleetIndex {
     Atomics.and(this.columns.flags, slot, ~FLAG.active);
     Atomics.or(this.columns.flags, slot, FLAG.revoked);
     if (this.#byHostname.get(this.hostname(slot)) === slot) this.#byHostname.delete(this.hostname(slot));
+  }
+
+  /** Not ours any more, at once for every thread. */
+  depart(slot: number): void {
+    Atomics.and(this.columns.flags, slot, ~(FLAG.active | FLAG.arrived | FLAG.offline));
+    Atomics.or(this.columns.flags, slot, FLAG.departed);
+    if (this.#byHostname.get(this.hostname(slot)) === slot) this.#byHostname.delete(this.hostname(slot));
+  }
+
+  /** Ours, but not seen yet. */
+  arrive(slot: number): void {
+    Atomics.or(this.columns.flags, slot, FLAG.arrived);
+  }
+
+  /** Another site accepted requests up to this one. */
+  raiseSequence(slot: number, sequence: number): void {
+    const { sequence: column, dirty } = this.columns;
+    const wanted = BigInt(sequence);
+    for (;;) {
+      const held = Atomics.load(column, slot);
+      if (held >= wanted) return;
+      if (Atomics.compareExchange(column, slot, held, wanted) === held) break;
+    }
+    dirty[slot] = 1;
+  }
+
+  /** While fenced, nobody is served: the hub gave this site's envoys to others. */
+  set fenced(on: boolean) {
+    Atomics.store(this.columns.control, CONTROL.fenced, on ? 1 : 0);
+  }
+
+  get fenced(): boolean {
+    return Atomics.load(this.columns.control, CONTROL.fenced) === 1;
   }
 
   /** The next answer to this envoy is a whole bundle. */
@@ -239,7 +278,8 @@ export class FleetIndex {
     Atomics.store(this.columns.control64, CONTROL64.lastIssuedSeq, BigInt(value));
   }
 
+  /** Those that this site owns or may come to own. */
   *slots(): Iterable<number> {
-    for (let slot = 0, count = this.size; slot < count; slot++) yield slot;
+    for (let slot = 0, count = this.size; slot < count; slot++) if ((this.columns.flags[slot]! & FLAG.departed) === 0) yield slot;
   }
 }

@@ -169,7 +169,7 @@ export class RunIntake {
   }
 
   /** Writes what still waits. */
-  async stop(): Promise<void> {
+  async settle(): Promise<void> {
     this.#begin();
     await this.#writing;
   }

@@ -38,6 +38,8 @@ const fleetSchema = z.object({
   /** raw 32 bytes, base64 */
   root_public_key: z.string(),
   delegation: z.object({ record: z.string(), signature: z.string() }),
+  /** of a spoke: the site of its hub, learnt at the join */
+  hub_site: z.string().optional(),
 });
 type FleetFile = z.output<typeof fleetSchema>;
 
@@ -50,6 +52,8 @@ export interface ServerIdentity {
   readonly serverKey: SigningKey;
   readonly keyId: string;
   readonly delegation: SignedRecord;
+  /** of a spoke: the site of its hub */
+  readonly hubSite: string | undefined;
   /** root-signed records of `keys/revoked/*.json`: handed to every agent */
   readonly revocations: readonly SignedRecord[];
   readonly rootCa: string;
@@ -165,14 +169,16 @@ async function currentCertificate(
   now: number,
 ): Promise<CertifiedKey> {
   const file = join(paths.tls, 'server.pem');
-  const held = { certificate: readFileSync(file, 'utf8'), privateKey: readKeyFile(join(paths.tls, 'server.key')) };
-  if (!isDueForRenewal(validityOf(held.certificate), now)) return held;
+  const privateKey = readKeyFile(join(paths.tls, 'server.key'));
+  // a spoke that has just joined has none yet
+  const certificate = existsSync(file) ? readFileSync(file, 'utf8') : undefined;
+  if (certificate !== undefined && !isDueForRenewal(validityOf(certificate), now)) return { certificate, privateKey };
   const renewed = await createServerCertificate(
     siteCa,
     { fleetId: fleet.fleet_id, serverId: fleet.server_id, ...names },
     days,
     now,
-    held.privateKey,
+    privateKey,
   );
   writeFileDurably(file, renewed.certificate, 0o644);
   return renewed;
@@ -233,6 +239,7 @@ export async function openIdentity(
     serverKey,
     keyId: trusted.keyId,
     delegation: fleet.delegation,
+    hubSite: fleet.hub_site,
     revocations: revoked.map(({ signed }) => signed),
     rootCa,
     rootPin: publicKeyPin(rootCa),

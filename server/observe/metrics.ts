@@ -37,6 +37,7 @@ export const METRICS = {
   vigo_checkin_duration_seconds: { kind: 'histogram', help: 'server time of a check-in', labels: { status: CHECKIN }, buckets: MICRO },
   vigo_checkin_refused_total: { kind: 'counter', help: 'check-ins refused', labels: { code: 'code' } },
   vigo_signature_failures_total: { kind: 'counter', help: 'requests that did not authenticate', labels: { code: 'code' } },
+  vigo_redirects_total: { kind: 'counter', help: 'agents led to the owner of their envoy' },
   vigo_replays_total: { kind: 'counter', help: 'replayed requests' },
   vigo_clock_skew_total: { kind: 'counter', help: 'requests outside the clock window' },
   vigo_connections: { kind: 'gauge', help: 'open connections', labels: { kind: ['agent_kept', 'stream', 'tunnel', 'spoke', 'peer', 'rest'] } },

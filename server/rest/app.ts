@@ -177,7 +177,7 @@ class RestApp {
     const { address } = this.#identified.get(request)!;
     const permission: RoutePermission = contract.permission;
     if (address !== 'local') {
-      if (contract.name === 'enroll') {
+      if (contract.name === 'enroll' || contract.name === 'spanner.join') {
         if (!isLoopback(address)) this.#enrollPerAddress.take(address);
         this.#enroll.take('all');
       } else this.#perAddress.take(address);

@@ -96,7 +96,7 @@ export function findEnvoy(parts: Parts, name: string): number {
   const { fleet } = parts;
   const wanted = name.toLowerCase();
   const exact = isUuid(wanted) ? fleet.slotOf(wanted) : fleet.slotOfHostname(wanted);
-  if (exact >= 0) return exact;
+  if (exact >= 0 && !fleet.view(exact).departed) return exact;
   const hits: number[] = [];
   if (wanted.length >= 4 && !isUuid(wanted)) {
     for (const slot of fleet.slots()) {

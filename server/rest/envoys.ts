@@ -52,6 +52,7 @@ async function list(parts: RestParts, query: z.output<typeof listEnvoys.query>) 
   for (let place = order === undefined ? from : placeAfter(fleet, order, from - 1); place < fleet.size; place++) {
     const slot = order?.[place] ?? place;
     const view = fleet.view(slot);
+    if (view.departed) continue;
     if (query.target === undefined && query.state === undefined && !view.active && !view.revoked) continue;
     if (!wanted(slot) || (query.state !== undefined && view.state !== query.state)) continue;
     if (query.release !== undefined && view.release !== query.release) continue;

@@ -12,6 +12,7 @@ import { runHandlers } from './runs.ts';
 import { secretHandlers } from './secrets.ts';
 import { serverHandlers } from './server.ts';
 import { sessionHandlers } from './session.ts';
+import { spannerHandlers } from './spanner.ts';
 import { tokenHandlers } from './tokens.ts';
 
 /** `?spoke=` names one of a hub's sites; any other server has itself alone. */
@@ -59,6 +60,7 @@ function everyHandler(parts: RestParts): readonly Handler[] {
     ...secretHandlers(parts),
     ...serverHandlers(parts),
     ...sessionHandlers(parts),
+    ...spannerHandlers(parts),
     ...tokenHandlers(parts),
   ];
 }

@@ -22,7 +22,7 @@ export function serverHandlers(parts: RestParts): readonly Handler[] {
       protocol: PROTOCOL_VERSION,
       fleet_id: identity.fleetId,
       site_id: identity.siteId,
-      role: 'standalone',
+      role: parts.settings.spanner.role,
     })),
     handler(getOpenApi, () => description),
     handler(getMetrics, async ({ header }) => {

@@ -5,7 +5,7 @@ import { CodedError } from '../../core/base/errors.ts';
 import { idText } from '../../core/base/ids.ts';
 import { type Domain, verifyFor } from '../../core/crypto/domain.ts';
 import { type Header, readHeader, readSignedRequest, WireError } from '../../proto/fast.ts';
-import { type Columns, FLAG } from '../fleet/columns.ts';
+import { CONTROL, type Columns, FLAG } from '../fleet/columns.ts';
 import { findSlot } from '../fleet/id-table.ts';
 
 /** Either way of the clock (identity-and-wire.md §3). */
@@ -61,7 +61,7 @@ export class Authenticator {
 
   /**
    * @param peerEnvoyId 16 bytes from the TLS certificate; undefined where the transport does not prove one (renewal with an expired certificate)
-   * @throws CodedError BAD_REQUEST, IDENTITY_MISMATCH, WRONG_AUDIENCE, RETRY_ELSEWHERE, REVOKED, BAD_SIGNATURE, CLOCK_SKEW, RETRY_FRESH, FENCED, REPLAYED
+   * @throws CodedError BAD_REQUEST, IDENTITY_MISMATCH, WRONG_AUDIENCE, RETRY_ELSEWHERE, REDIRECT, REVOKED, BAD_SIGNATURE, CLOCK_SKEW, RETRY_FRESH, FENCED, REPLAYED
    */
   authenticate(domain: Domain, request: Uint8Array, peerEnvoyId: Uint8Array | undefined): Authenticated {
     let signed: { readonly payload: Uint8Array; readonly signature: Uint8Array };
@@ -85,9 +85,13 @@ export class Authenticator {
       throw new CodedError('REVOKED', 'this envoy is revoked', {
         details: { envoy_id: idText(header.envoyId), sequence: header.sequence },
       });
+    if ((flags & FLAG.departed) !== 0 || this.#columns.control[CONTROL.fenced] === 1)
+      throw new CodedError('REDIRECT', 'another site owns this envoy');
     if ((flags & FLAG.active) === 0) throw new CodedError('ENROLLMENT_PENDING', 'this envoy waits for approval', { retryAfterSeconds: 60 });
     this.#checkTime(header);
     if (header.highestEpoch > site.epoch) throw new CodedError('FENCED', 'the envoy has seen a higher epoch of this site');
+    // it has seen a grant that we have not: whoever gave it knows more than we do
+    if (header.ownerEpoch > this.#columns.ownerEpoch[slot]!) throw new CodedError('REDIRECT', 'the envoy has seen a higher owner epoch');
     return { slot, header, payload: signed.payload, retry: this.#take(slot, header, signed.signature) };
   }
 

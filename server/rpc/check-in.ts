@@ -39,6 +39,7 @@ export interface CheckInSettings {
 export interface CheckInEvents {
   traits(slot: number, request: CheckInRequest): void;
   regressed(slot: number): void;
+  arrived(slot: number): void;
   rejected(slot: number, reason: string): void;
   flagged(slot: number, flags: readonly string[]): void;
 }
@@ -90,7 +91,9 @@ export class CheckInService {
         reply: codecs.checkInReply.encode({ wait: { retry_after_s: 5 }, directive: this.#directive(now, keepConnection, fullTraits) }),
       };
     const row = table.entries[this.#columns.entries[generation & 1]![slot]!];
-    const forced = (Atomics.load(this.#columns.flags, slot) & FLAG.forcePush) !== 0;
+    const flags = Atomics.load(this.#columns.flags, slot);
+    const forced = (flags & FLAG.forcePush) !== 0;
+    if ((flags & FLAG.arrived) !== 0) this.#arrived(slot);
     if (row !== undefined && !forced && !request.renew && this.#isCurrent(request, table, row)) {
       if (fullTraits) return { status: 'no_change', reply: this.#encodeNoChange(table, now, keepConnection, true) };
       return { status: 'no_change', reply: this.#sharedNoChange(table, now, keepConnection) };
@@ -102,7 +105,7 @@ export class CheckInService {
       reply: this.#signedAnswer(kind, {
         request,
         envoyId: header.envoyId,
-        ownerEpoch: Math.max(1, header.ownerEpoch),
+        ownerEpoch: this.#columns.ownerEpoch[slot]!,
         sequence: header.sequence,
         table,
         row,
@@ -110,6 +113,12 @@ export class CheckInService {
         directive: this.#directive(now, keepConnection, fullTraits),
       }),
     };
+  }
+
+  /** The first one here after a move. */
+  #arrived(slot: number): void {
+    Atomics.and(this.#columns.flags, slot, ~FLAG.arrived);
+    this.#events.arrived(slot);
   }
 
   #decode(payload: Uint8Array): CheckInRequest {

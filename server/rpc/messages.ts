@@ -34,7 +34,28 @@ export type ToWorker =
     }
   | { readonly kind: 'answer'; readonly id: number; readonly reply?: Uint8Array; readonly error?: WireFault }
   | { readonly kind: 'drop'; readonly envoyId: string }
+  | ToStream
   | { readonly kind: 'stop' };
+
+/** To a stream of a server: frames, how much of its own was taken, its end. */
+export type ToStream =
+  | { readonly kind: 'streamFrame'; readonly id: number; readonly frame: Uint8Array }
+  | { readonly kind: 'streamTaken'; readonly id: number; readonly bytes: number }
+  | { readonly kind: 'streamClose'; readonly id: number; readonly error?: WireFault | undefined };
+
+/** Of a stream that a server opened: who it is by its certificate, its frames, how much of ours went out, its end. */
+export type FromStream =
+  | {
+      readonly kind: 'streamOpen';
+      readonly id: number;
+      readonly serverId: string;
+      /** SHA-256 of the peer's certificate */
+      readonly certificate: string;
+      readonly address: string;
+    }
+  | { readonly kind: 'streamFrame'; readonly id: number; readonly frame: Uint8Array }
+  | { readonly kind: 'streamSent'; readonly id: number; readonly bytes: number }
+  | { readonly kind: 'streamClosed'; readonly id: number; readonly reason: string };
 
 /** An error as it crosses threads. */
 export interface WireFault {
@@ -73,7 +94,12 @@ export type FromWorker =
       readonly set: Uint8Array;
       readonly removed: readonly string[];
     }
-  | { readonly kind: 'event'; readonly event: 'regressed' | 'rejected' | 'flagged'; readonly slot: number; readonly text: string }
+  | {
+      readonly kind: 'event';
+      readonly event: 'regressed' | 'rejected' | 'flagged' | 'arrived';
+      readonly slot: number;
+      readonly text: string;
+    }
   /** a refused request; the main thread audits and counts it */
   | { readonly kind: 'refused'; readonly code: string; readonly method: string; readonly envoyId: string; readonly address: string }
   | {
@@ -85,6 +111,9 @@ export type FromWorker =
       readonly delayP99Ms: number;
       readonly delayMaxMs: number;
     }
+  /** who owns an envoy that is not ours; answered with the JSON of a signed grant, empty when nobody knows */
+  | { readonly kind: 'owner'; readonly id: number; readonly envoyId: string }
+  | FromStream
   | Forwarded;
 
 /** Upper bounds of the check-in duration histogram, seconds (server.md §12.1: 50 µs … 1 s). */

@@ -17,3 +17,12 @@ export function peerIdentity(certificate: Pick<PeerCertificate, 'subjectaltname'
   if (!isUuid(id)) throw new CodedError('CERTIFICATE_INVALID', 'the client certificate is not of an envoy of this fleet');
   return idBytes(id);
 }
+
+/** The server that a certificate names: exactly one SAN URI `spiffe://<fleet>/server/<id>` of this fleet. @throws CodedError CERTIFICATE_INVALID */
+export function peerServer(certificate: Pick<PeerCertificate, 'subjectaltname'> | undefined, fleetId: string): string {
+  const uris = (certificate?.subjectaltname ?? '').split(', ').filter((name) => name.startsWith('URI:'));
+  const prefix = `URI:spiffe://${fleetId}/server/`;
+  const id = uris.length === 1 && uris[0]!.startsWith(prefix) ? uris[0]!.slice(prefix.length) : '';
+  if (!isUuid(id)) throw new CodedError('CERTIFICATE_INVALID', 'the certificate is not of a server of this fleet');
+  return id;
+}

@@ -3,13 +3,16 @@ import { Worker } from 'node:worker_threads';
 import { CodedError } from '../../core/base/errors.ts';
 import type { FleetIndex } from '../fleet/fleet-index.ts';
 import { toFault } from './fault.ts';
-import type { Forwarded, FromWorker, ToWorker, WorkerSetup } from './messages.ts';
+import type { Forwarded, FromStream, FromWorker, ToWorker, WorkerSetup } from './messages.ts';
 import type { ReleaseTable } from './release-table.ts';
+import { type AcceptedStream, ThreadStream } from './thread-stream.ts';
 
-type Notice = Exclude<FromWorker, { kind: 'listening' | 'failed' | 'taken' | 'stopped' | 'call' }>;
+type Notice = Exclude<FromWorker, { kind: 'listening' | 'failed' | 'taken' | 'stopped' | 'call' | 'owner' } | FromStream>;
 
 export interface RpcHandlers {
   call(call: Forwarded): Promise<Uint8Array>;
+  /** JSON of the signed grant that leads to the owner, empty when it is not known */
+  owner(envoyId: string): Promise<Uint8Array>;
   /** @param thread index of the accepting thread that speaks */
   notice(notice: Notice, thread: number): void;
   /** a thread died: the process cannot go on honestly */
@@ -19,6 +22,7 @@ export interface RpcHandlers {
 interface Thread {
   readonly worker: Worker;
   readonly taken: Map<number, () => void>;
+  readonly streams: Map<number, ThreadStream>;
 }
 
 export class RpcThreads {
@@ -27,6 +31,7 @@ export class RpcThreads {
   readonly #handlers: RpcHandlers;
   #nextId = 1;
   #stopping = false;
+  #onStream: ((stream: AcceptedStream) => void) | undefined;
 
   constructor(fleet: FleetIndex, handlers: RpcHandlers) {
     this.#fleet = fleet;
@@ -42,7 +47,7 @@ export class RpcThreads {
 
   #startThread(setup: WorkerSetup, port: number): Promise<number> {
     const worker = new Worker(new URL('./worker.ts', import.meta.url), { workerData: setup });
-    const thread: Thread = { worker, taken: new Map() };
+    const thread: Thread = { worker, taken: new Map(), streams: new Map() };
     const index = this.#threads.push(thread) - 1;
     return new Promise((resolve, reject) => {
       worker.on('message', (message: FromWorker) => {
@@ -54,7 +59,12 @@ export class RpcThreads {
             }),
           );
         else if (message.kind === 'taken') thread.taken.get(message.id)?.();
-        else if (message.kind === 'call') void this.#answer(worker, message);
+        else if (message.kind === 'call') void this.#answer(worker, message.id, () => this.#handlers.call(message));
+        else if (message.kind === 'owner') void this.#answer(worker, message.id, () => this.#handlers.owner(message.envoyId));
+        else if (message.kind === 'streamOpen') this.#open(thread, message);
+        else if (message.kind === 'streamFrame') thread.streams.get(message.id)?.received(message.frame);
+        else if (message.kind === 'streamSent') thread.streams.get(message.id)?.sent(message.bytes);
+        else if (message.kind === 'streamClosed') this.#closed(thread, message.id, message.reason);
         else if (message.kind !== 'stopped') this.#handlers.notice(message, index);
       });
       worker.once('error', (error: unknown) => {
@@ -66,12 +76,35 @@ export class RpcThreads {
     });
   }
 
-  async #answer(worker: Worker, call: Forwarded): Promise<void> {
+  #open({ worker, streams }: Thread, message: Extract<FromStream, { kind: 'streamOpen' }>): void {
+    const stream = new ThreadStream(message, (reply) => worker.postMessage(reply));
+    if (this.#onStream === undefined || this.#stopping) {
+      stream.close(
+        new CodedError('UNIMPLEMENTED', 'this server is no hub', { hint: 'spanner.hub_addr names another server than the hub' }),
+      );
+      return;
+    }
+    streams.set(message.id, stream);
+    this.#onStream(stream);
+  }
+
+  #closed({ streams }: Thread, id: number, reason: string): void {
+    const stream = streams.get(id);
+    streams.delete(id);
+    stream?.ended(reason);
+  }
+
+  /** Takes the streams that servers open from now on; whoever takes them must hear a signed hello before anything else. */
+  onStream(listener: ((stream: AcceptedStream) => void) | undefined): void {
+    this.#onStream = listener;
+  }
+
+  async #answer(worker: Worker, id: number, work: () => Promise<Uint8Array>): Promise<void> {
     let answer: ToWorker;
     try {
-      answer = { kind: 'answer', id: call.id, reply: await this.#handlers.call(call) };
+      answer = { kind: 'answer', id, reply: await work() };
     } catch (thrown) {
-      answer = { kind: 'answer', id: call.id, error: toFault(thrown) };
+      answer = { kind: 'answer', id, error: toFault(thrown) };
     }
     worker.postMessage(answer);
   }

@@ -8,11 +8,12 @@ import { CodedError } from '../../core/base/errors.ts';
 import { idBytes, idText } from '../../core/base/ids.ts';
 import type { Domain } from '../../core/crypto/domain.ts';
 import { rpcServerContext } from '../../core/crypto/tls.ts';
-import { AGENT_METHODS, type AgentMethod } from '../../proto/load.ts';
+import { AGENT_METHODS, type AgentMethod, LINK_METHOD } from '../../proto/load.ts';
 import { Columns } from '../fleet/columns.ts';
 import { Authenticator } from './authenticate.ts';
 import { CHECK_IN_STATUSES, CheckInService } from './check-in.ts';
 import { fromFault, isUnexpected, toServiceError } from './fault.ts';
+import { LinkStreams } from './link-streams.ts';
 import { DURATION_BUCKETS, type ForwardedMethod, type FromWorker, type ToWorker, type WorkerSetup } from './messages.ts';
 import { peerIdentity } from './peer-identity.ts';
 
@@ -40,6 +41,7 @@ const checkIns = new CheckInService({
         removed: traits.removed,
       });
     },
+    arrived: (slot) => say({ kind: 'event', event: 'arrived', slot, text: '' }),
     regressed: (slot) => say({ kind: 'event', event: 'regressed', slot, text: '' }),
     rejected: (slot, reason) => say({ kind: 'event', event: 'rejected', slot, text: reason.slice(0, 200) }),
     flagged: (slot, flags) => say({ kind: 'event', event: 'flagged', slot, text: flags.slice(0, 8).join(',').slice(0, 200) }),
@@ -106,7 +108,7 @@ function admit(socket: Socket): boolean {
   sockets.set(name, socket);
   // half-open and silent connections end here; a first authenticated request lifts it
   const silence = setTimeout(() => {
-    if (!peers.has(name)) socket.destroy();
+    if (!peers.has(name) && !linkStreams.holds(name)) socket.destroy();
   }, setup.limits.headerTimeoutMs);
   silence.unref();
   socket.once('close', () => {
@@ -150,7 +152,26 @@ function forward(
   });
 }
 
+/** Not ours: the way to the owner goes with the refusal, when the main thread knows it. */
+const NOT_OURS: ReadonlySet<string> = new Set(['REDIRECT', 'RETRY_ELSEWHERE', 'WRONG_AUDIENCE']);
+
+async function withOwner(refusal: CodedError, envoyId: string): Promise<CodedError> {
+  const id = nextCall++;
+  const grant = await new Promise<Buffer>((resolve, reject) => {
+    waiting.set(id, { resolve, reject });
+    say({ kind: 'owner', id, envoyId });
+  });
+  if (grant.length > 0) {
+    const details = { redirect: JSON.parse(grant.toString('utf8')) as unknown };
+    return new CodedError(refusal.code === 'WRONG_AUDIENCE' ? 'WRONG_AUDIENCE' : 'REDIRECT', refusal.message, { details });
+  }
+  return refusal.code === 'REDIRECT'
+    ? new CodedError('RETRY_ELSEWHERE', 'this site does not own the envoy, and knows nobody who does')
+    : refusal;
+}
+
 let stopping = false;
+const linkStreams = new LinkStreams({ say, fleetId: setup.checkIn.fleetId, now: () => clock.now(), mayOpen: () => !stopping });
 
 function refuse(thrown: unknown, method: string, envoyId: string, address: string): unknown {
   const code = thrown instanceof CodedError ? thrown.code : 'INTERNAL';
@@ -169,7 +190,12 @@ function unary(domain: Domain, method: AgentMethod): handleUnaryCall<Buffer, Buf
     const begun = performance.now();
     let envoyId = '';
     let address = '';
-    const fail = (thrown: unknown) => callback(toServiceError(refuse(thrown, method, envoyId, address), clock.now()));
+    const fail = (thrown: unknown): void => {
+      if (thrown instanceof CodedError && NOT_OURS.has(thrown.code) && envoyId !== '' && thrown.details?.['redirect'] === undefined)
+        withOwner(thrown, envoyId).then(answer, answer);
+      else answer(thrown);
+    };
+    const answer = (thrown: unknown): void => callback(toServiceError(refuse(thrown, method, envoyId, address), clock.now()));
     try {
       if (stopping) throw new CodedError('SHUTTING_DOWN', 'this server is stopping', { retryAfterSeconds: 5 });
       const peer = peerOf(call);
@@ -203,7 +229,10 @@ const definition = (path: string) =>
     responseSerialize: bytes,
     responseDeserialize: bytes,
   }) as const;
-const service: ServiceDefinition = Object.fromEntries(Object.entries(AGENT_METHODS).map(([name, path]) => [name, definition(path)]));
+const service: ServiceDefinition = {
+  ...Object.fromEntries(Object.entries(AGENT_METHODS).map(([name, path]) => [name, definition(path)])),
+  link: { ...definition(LINK_METHOD), requestStream: true, responseStream: true },
+};
 const domains: Readonly<Record<AgentMethod, Domain>> = {
   checkIn: 'checkIn',
   reportResults: 'reportResults',
@@ -219,11 +248,11 @@ const server = new Server({
   'grpc.keepalive_time_ms': 60_000,
   'grpc.max_metadata_size': 16 * 1024,
 });
-// the one place that adds services, always behind authenticate
-server.addService(
-  service,
-  Object.fromEntries(Object.keys(AGENT_METHODS).map((name) => [name, unary(domains[name as AgentMethod], name as AgentMethod)])),
-);
+// the one place that adds services: those of agents behind authenticate, that of servers behind the signed hello which the main thread hears
+server.addService(service, {
+  ...Object.fromEntries(Object.keys(AGENT_METHODS).map((name) => [name, unary(domains[name as AgentMethod], name as AgentMethod)])),
+  link: linkStreams.accept,
+});
 
 const credentials = ServerCredentials.createSsl(
   Buffer.from(setup.tls.rootCa),
@@ -263,6 +292,7 @@ function stop(): void {
   clearInterval(report);
   delay.disable();
   listener.close();
+  linkStreams.closeAll();
   injector.drain(2_000);
   const force = setTimeout(() => server.forceShutdown(), 2_500);
   server.tryShutdown(() => {
@@ -288,6 +318,7 @@ port.on('message', (message: ToWorker) => {
   } else if (message.kind === 'context') useContext(message.certificateChain, message.privateKey, message.ticketKeys);
   else if (message.kind === 'drop') drop(message.envoyId);
   else if (message.kind === 'stop') stop();
+  else if (message.kind === 'streamFrame' || message.kind === 'streamTaken' || message.kind === 'streamClose') linkStreams.take(message);
   else {
     const call = waiting.get(message.id);
     waiting.delete(message.id);

@@ -8,11 +8,13 @@ import { counterStore } from './counters.ts';
 import { envoyStore } from './envoys.ts';
 import { migrate } from './migrate.ts';
 import type { DialectName, Migration } from './migrations/migration.ts';
+import { ownershipStore } from './ownerships.ts';
 import { parsePostgresUrl, postgresDialect } from './postgres-dialect.ts';
 import { releaseStore } from './releases.ts';
 import { rolloutStore } from './rollouts.ts';
 import { runStore } from './runs.ts';
 import type { Schema } from './schema.ts';
+import { siteStore } from './sites.ts';
 import { sqliteDialect } from './sqlite-dialect.ts';
 import { openSqliteFile } from './sqlite-file.ts';
 import type { Store, Tables } from './store.ts';
@@ -32,6 +34,7 @@ export type DatabaseOptions =
 function tables(db: Kysely<Schema>, dialect: DialectName): Tables {
   return {
     envoys: envoyStore(db, dialect),
+    ownerships: ownershipStore(db),
     traits: traitsStore(db),
     tokens: tokenStore(db),
     runs: runStore(db),
@@ -42,6 +45,7 @@ function tables(db: Kysely<Schema>, dialect: DialectName): Tables {
     counters: counterStore(db, dialect === 'postgres' ? 'greatest' : 'max'),
     apiTokens: apiTokenStore(db),
     users: userStore(db),
+    sites: siteStore(db),
   };
 }
 

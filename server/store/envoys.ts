@@ -155,7 +155,9 @@ export function envoyStore(db: Kysely<Schema>, dialect: DialectName): EnvoyStore
     async insert(envoy) {
       const key = Buffer.from(envoy.identityKey);
       try {
-        await db.insertInto('identity_keys').values({ key, envoy_id: envoy.id }).execute();
+        // an envoy that comes back to a site it left brings the key that it had
+        const mine = await db.selectFrom('identity_keys').select('envoy_id').where('key', '=', key).executeTakeFirst();
+        if (mine?.envoy_id !== envoy.id) await db.insertInto('identity_keys').values({ key, envoy_id: envoy.id }).execute();
         await db
           .insertInto('envoys')
           .values({ ...(toColumns(envoy) as Schema['envoys']), id: envoy.id, hostname: envoy.hostname, identity_key: key })

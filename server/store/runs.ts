@@ -105,6 +105,22 @@ export function runStore(db: Kysely<Schema>): RunStore {
         report === null ? { summary: toSummary(row) } : { summary: toSummary(row), report: JSON.parse(report) as RunReport },
       );
     },
+    async newest(subject, limit) {
+      const rows = await db
+        .selectFrom('runs')
+        .innerJoin('run_details', 'run_details.position', 'runs.position')
+        .select(['runs.subject', 'runs.hostname', 'runs.received_at', 'run_details.report'])
+        .where('runs.subject', '=', subject)
+        .orderBy('runs.position', 'desc')
+        .limit(limit)
+        .execute();
+      return rows.map((row) => ({
+        subject: row.subject as EnvoyId,
+        hostname: row.hostname,
+        receivedAt: row.received_at,
+        report: JSON.parse(row.report) as RunReport,
+      }));
+    },
     retain: (detailsSince, summariesSince) =>
       inOne(async (tx) => {
         const old = tx.selectFrom('runs').select('position').where('received_at', '<', detailsSince);

@@ -59,10 +59,36 @@ interface RunsTable {
   skipped: number;
 }
 
+interface SitesTable {
+  id: string;
+  source: string;
+  addr: string;
+  api_url: string;
+  fallback: string;
+  patterns: string;
+  weight: number;
+  labels: string;
+  state: string;
+  created_at: number;
+  state_at: number;
+  epoch: number;
+  server_id: string;
+  server_key: string;
+  delegation: string;
+  ca: string;
+  join_hash: string;
+  join_expires_at: number;
+  join_spent_at: number;
+  join_answer: string;
+  last_seen: number;
+}
+
 export interface Schema {
   migrations: { name: string; applied_at: number };
   envoys: EnvoysTable;
   envoy_state: EnvoyStateTable;
+  ownerships: { envoy_id: string; state: string; owner_epoch: number; granted: string; record: string; at: number };
+  site_facts: { name: string; value: string };
   identity_keys: { key: Buffer; envoy_id: string };
   trait_sets: { envoy_id: string; hash: string };
   traits: { envoy_id: string; collector: string; value: string };
@@ -139,6 +165,7 @@ export interface Schema {
     last_used_at: number;
     last_used_from: string;
   };
+  sites: SitesTable;
   users: {
     id: string;
     username: string;

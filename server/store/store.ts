@@ -3,8 +3,10 @@ import type { EnvoyId } from '../../core/base/ids.ts';
 import type { Json, JsonObject } from '../../core/base/json.ts';
 import type { RunReport } from '../../core/policy/outcome.ts';
 import type { ConvergenceRecord } from '../fleet/convergence.ts';
+import type { OwnershipStore } from './ownerships.ts';
 
-export const ENVOY_STATUSES = ['active', 'pending', 'revoked'] as const;
+/** `departed`: another site owns it now, and what is here waits until that one has seen it */
+export const ENVOY_STATUSES = ['active', 'pending', 'revoked', 'departed'] as const;
 export type EnvoyStatus = (typeof ENVOY_STATUSES)[number];
 
 /** What enrolment decides; changes rarely and always in a transaction with its audit record. */
@@ -175,6 +177,8 @@ export interface RunStore {
   list(filter: RunFilter, limit: number): Promise<readonly RunSummary[]>;
   /** run ids come from agents: two envoys may use the same; `report` is missing once retention has thinned it */
   byId(runId: string): Promise<readonly { readonly summary: RunSummary; readonly report?: RunReport | undefined }[]>;
+  /** newest first, those whose report is still there */
+  newest(subject: EnvoyId, limit: number): Promise<readonly StoredRun[]>;
   /** deletes details received before the first time and summaries received before the second; answers how many rows */
   retain(detailsSince: number, summariesSince: number): Promise<number>;
 }
@@ -353,9 +357,53 @@ export interface UserStore {
   remove(id: string): Promise<boolean>;
 }
 
+export const SITE_STATES = ['joining', 'active', 'draining', 'drained', 'evacuated', 'removed'] as const;
+
+/** A spoke as its hub keeps it. Texts are empty and times 0 before there is any. */
+export interface SiteRow {
+  readonly id: string;
+  /** who describes it: server.yaml, or `spoke add` */
+  readonly source: 'settings' | 'database';
+  /** host:port that agents dial */
+  readonly addr: string;
+  readonly apiUrl: string;
+  readonly fallback: readonly string[];
+  readonly patterns: readonly string[];
+  readonly weight: number;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly state: (typeof SITE_STATES)[number];
+  readonly createdAt: number;
+  readonly stateAt: number;
+  /** of the site's signing authority; grows when another server takes it over */
+  readonly epoch: number;
+  readonly serverId: string;
+  /** raw 32 bytes, base64 */
+  readonly serverKey: string;
+  /** JSON of the newest signed delegation */
+  readonly delegation: string;
+  /** PEM of the intermediate CA */
+  readonly ca: string;
+  /** the newest join token: SHA-256 of its secret, when it was spent, and what was answered */
+  readonly join: { readonly hash: string; readonly expiresAt: number; readonly spentAt: number; readonly answer: string };
+  readonly lastSeen: number;
+}
+
+export interface SiteStore {
+  /** makes or replaces it */
+  put(row: SiteRow): Promise<void>;
+  byId(id: string): Promise<SiteRow | undefined>;
+  /** oldest first */
+  list(): Promise<readonly SiteRow[]>;
+  /** false when there is none */
+  update(id: string, change: Partial<Omit<SiteRow, 'id'>>): Promise<boolean>;
+  /** Exactly one caller ever gets true for one token. */
+  spendJoin(id: string, hash: string, answer: string, at: number): Promise<boolean>;
+}
+
 /** All narrow stores, outside or inside one transaction. */
 export interface Tables {
   readonly envoys: EnvoyStore;
+  readonly ownerships: OwnershipStore;
   readonly traits: TraitsStore;
   readonly tokens: TokenStore;
   readonly runs: RunStore;
@@ -366,6 +414,7 @@ export interface Tables {
   readonly counters: CounterStore;
   readonly apiTokens: ApiTokenStore;
   readonly users: UserStore;
+  readonly sites: SiteStore;
 }
 
 export interface Store extends Tables {

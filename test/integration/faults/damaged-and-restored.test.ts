@@ -210,7 +210,7 @@ describe('clocks a year off', () => {
     const key = signingKeyFromSeed(Buffer.alloc(32, 3));
     const id = '01980000-0000-7000-8000-0000000000aa';
     const fleet = new FleetIndex();
-    fleet.insert({ id: id as never, hostname: 'a', identityKey: key.publicKey, status: 'active' });
+    fleet.insert({ id: id as never, hostname: 'a', identityKey: key.publicKey, status: 'active', ownerEpoch: 1 });
     let [now, monotonic] = [Date.now() + YEAR, 0];
     const clock: Clock = { now: () => now, monotonic: () => monotonic, sleep: () => Promise.resolve() };
     const site = { fleetId: idBytes(id), siteId: 'main', epoch: 1, startedAt: now };

@@ -1,0 +1,13 @@
+/** What every site answers to its hub, the hub's own site included. */
+import type { RoleSite } from '../../role.ts';
+import type { Answer, LinkSession } from '../link.ts';
+
+export interface SiteContext {
+  readonly site: RoleSite;
+  /** the open link to the hub; undefined while there is none */
+  hub(): LinkSession | undefined;
+}
+
+export function siteAnswers(_context: SiteContext): readonly Answer[] {
+  return [];
+}
