@@ -1,5 +1,6 @@
 /** The flags that every command of vigocli knows, and what commands make of them. */
 import { z } from 'zod';
+import type { SpokeStatusItem } from '../core/api/route.ts';
 import { type Command, type CommandInput, type CommandIo, commandOf, type OutputOptions } from '../core/command/command.ts';
 import { flag } from '../core/command/flags.ts';
 import { escapeCell } from '../core/command/output.ts';
@@ -63,9 +64,9 @@ export async function readPages<T>(
     readonly items: readonly T[];
     readonly next_cursor: string | null;
     readonly complete: boolean;
-    readonly spokes: readonly unknown[];
+    readonly spokes: readonly SpokeStatusItem[];
   }>,
-): Promise<{ items: T[]; next_cursor: string | null; complete: boolean; spokes: readonly unknown[] }> {
+): Promise<{ items: T[]; next_cursor: string | null; complete: boolean; spokes: readonly SpokeStatusItem[] }> {
   const wanted = globals.all ? Number.POSITIVE_INFINITY : (globals.limit ?? 100);
   const items: T[] = [];
   for (let cursor: string | null = null; ; ) {

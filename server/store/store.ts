@@ -3,7 +3,10 @@ import type { EnvoyId } from '../../core/base/ids.ts';
 import type { Json, JsonObject } from '../../core/base/json.ts';
 import type { RunReport } from '../../core/policy/outcome.ts';
 import type { ConvergenceRecord } from '../fleet/convergence.ts';
+import type { DrainStore } from './drains.ts';
+import type { MoveStore } from './moves.ts';
 import type { OwnershipStore } from './ownerships.ts';
+import type { RosterLogStore, RosterStore } from './roster.ts';
 
 /** `departed`: another site owns it now, and what is here waits until that one has seen it */
 import type { SiteStore } from './site-row.ts';
@@ -371,6 +374,10 @@ export interface Tables {
   readonly releases: ReleaseStore;
   readonly rollouts: RolloutStore;
   readonly counters: CounterStore;
+  readonly drains: DrainStore;
+  readonly moves: MoveStore;
+  readonly roster: RosterStore;
+  readonly rosterLog: RosterLogStore;
   readonly apiTokens: ApiTokenStore;
   readonly users: UserStore;
   readonly sites: SiteStore;
