@@ -6,9 +6,11 @@ import type { Answer, LinkSession } from '../server/spanner/link.ts';
 import { pairedSessions } from '../server/spanner/paired.ts';
 import { partyOf } from '../server/spanner/party.ts';
 import { siteAnswers } from '../server/spanner/site/answers.ts';
+import { heartbeatOf } from '../server/spanner/site/heartbeat.ts';
 import { hubHandlers } from './handlers.ts';
 import { Joins } from './join.ts';
 import { HubLinks } from './links.ts';
+import { createHubReleases } from './releases.ts';
 import { newSite, SiteRegistry } from './sites.ts';
 import { Spokes } from './spokes.ts';
 
@@ -24,9 +26,15 @@ export const hubRole: SiteRole = async (site) => {
   const sites = await SiteRegistry.open(parts.store.sites, settings.spanner, clock);
   const joins = new Joins(parts, sites);
   /** kinds that sites may ask */
-  const answers: readonly Answer[] = [];
+  const releases = createHubReleases(site, {
+    ids: () => sites.list().flatMap(({ id, own }) => (own ? [] : [id])),
+    session: (spoke) => sites.session(spoke),
+  });
+  const answers: readonly Answer[] = [...releases.answers];
   /** what happens with each fresh link, in this order */
-  const steps: readonly ((session: LinkSession) => Promise<void>)[] = [];
+  const steps: readonly ((session: LinkSession) => Promise<void>)[] = [
+    (session) => (session.siteId === identity.siteId ? Promise.resolve() : releases.offer(session)),
+  ];
   /** what the signed welcome adds */
   const welcome = (_siteId: string): Promise<JsonObject> => Promise.resolve({});
   for (const step of steps) sites.onSession(step);
@@ -40,7 +48,7 @@ export const hubRole: SiteRole = async (site) => {
   });
   const spokes = new Spokes(parts, sites, (siteId) => links.drop(siteId, 'the spoke was removed'));
   return {
-    handlers: replaced(ownHandlers, hubHandlers({ parts, sites, joins, spokes })),
+    handlers: replaced(ownHandlers, [...hubHandlers({ parts, sites, joins, spokes }), ...releases.handlers]),
     up: async ({ rpcPort }) => {
       if (settings.spanner.own_envoys) {
         const own = {
@@ -54,15 +62,16 @@ export const hubRole: SiteRole = async (site) => {
         const ownAnswers = siteAnswers({ site, hub: () => toHub });
         const [toOwn, back] = pairedSessions({ siteId: identity.siteId, answers }, { siteId: identity.siteId, answers: ownAnswers });
         toHub = back;
-        sites.addOwn(own, toOwn);
+        sites.addOwn(own, toOwn, heartbeatOf(parts));
         for (const step of steps) await step(toOwn);
       }
+      await releases.start();
       links.start();
       parts.log.info('links of spokes are taken', { rpc_port: rpcPort, spokes: sites.list().filter((each) => !each.own).length });
     },
-    stop: () => {
+    stop: async () => {
       links.stop();
-      return Promise.resolve();
+      await releases.stop();
     },
   };
 };

@@ -78,6 +78,7 @@ function enrol(end: SpokeEnd, count: number): number[] {
       identityKey: randomBytes(32),
       ownerEpoch: 1,
       status: 'active',
+      ownerEpoch: 1,
     });
     end.fleet.columns.runState[slot] = RUN_STATES.indexOf('converged');
     return slot;
