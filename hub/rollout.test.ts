@@ -76,7 +76,6 @@ function enrol(end: SpokeEnd, count: number): number[] {
       id: newId(systemClock.now() + i),
       hostname: `${end.id}-${i}`,
       identityKey: randomBytes(32),
-      ownerEpoch: 1,
       status: 'active',
       ownerEpoch: 1,
     });
