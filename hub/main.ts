@@ -7,9 +7,11 @@ import { pairedSessions } from '../server/spanner/paired.ts';
 import { partyOf } from '../server/spanner/party.ts';
 import { siteAnswers } from '../server/spanner/site/answers.ts';
 import { heartbeatOf } from '../server/spanner/site/heartbeat.ts';
+import { siteOwning } from '../server/spanner/site/owning.ts';
 import { hubHandlers } from './handlers.ts';
 import { Joins } from './join.ts';
 import { HubLinks } from './links.ts';
+import { createMoving } from './moving.ts';
 import { createHubReleases } from './releases.ts';
 import { newSite, SiteRegistry } from './sites.ts';
 import { Spokes } from './spokes.ts';
@@ -25,14 +27,16 @@ export const hubRole: SiteRole = async (site) => {
   const { settings, clock, identity } = parts;
   const sites = await SiteRegistry.open(parts.store.sites, settings.spanner, clock);
   const joins = new Joins(parts, sites);
-  /** kinds that sites may ask */
+  const moving = createMoving(parts, sites);
   const releases = createHubReleases(site, {
     ids: () => sites.list().flatMap(({ id, own }) => (own ? [] : [id])),
     session: (spoke) => sites.session(spoke),
   });
-  const answers: readonly Answer[] = [...releases.answers];
+  /** kinds that sites may ask */
+  const answers: readonly Answer[] = [...moving.answers, ...releases.answers];
   /** what happens with each fresh link, in this order */
   const steps: readonly ((session: LinkSession) => Promise<void>)[] = [
+    (session) => moving.linked(session),
     (session) => (session.siteId === identity.siteId ? Promise.resolve() : releases.offer(session)),
   ];
   /** what the signed welcome adds */
@@ -50,6 +54,7 @@ export const hubRole: SiteRole = async (site) => {
   return {
     handlers: replaced(ownHandlers, [...hubHandlers({ parts, sites, joins, spokes }), ...releases.handlers]),
     up: async ({ rpcPort }) => {
+      await moving.start();
       if (settings.spanner.own_envoys) {
         const own = {
           ...newSite(identity.siteId, 'settings', clock.now()),
@@ -59,11 +64,13 @@ export const hubRole: SiteRole = async (site) => {
           epoch: identity.epoch,
         };
         let toHub: LinkSession | undefined;
-        const ownAnswers = siteAnswers({ site, hub: () => toHub });
+        const owning = siteOwning(site);
+        const ownAnswers = [...siteAnswers({ site, hub: () => toHub }), ...owning.answers];
         const [toOwn, back] = pairedSessions({ siteId: identity.siteId, answers }, { siteId: identity.siteId, answers: ownAnswers });
         toHub = back;
         sites.addOwn(own, toOwn, heartbeatOf(parts));
         for (const step of steps) await step(toOwn);
+        owning.linked(back);
       }
       await releases.start();
       links.start();
@@ -71,6 +78,7 @@ export const hubRole: SiteRole = async (site) => {
     },
     stop: async () => {
       links.stop();
+      await moving.stop();
       await releases.stop();
     },
   };

@@ -6,6 +6,7 @@ import type { LinkSession } from '../server/spanner/link.ts';
 import { partyOf } from '../server/spanner/party.ts';
 import { siteAnswers } from '../server/spanner/site/answers.ts';
 import { heartbeatOf } from '../server/spanner/site/heartbeat.ts';
+import { siteOwning } from '../server/spanner/site/owning.ts';
 import { HubLink } from './hub-link.ts';
 import { createSpokeReleases } from './releases.ts';
 
@@ -14,11 +15,12 @@ export const spokeRole: SiteRole = async (site) => {
   const { settings } = parts;
   let session: LinkSession | undefined;
   const releases = createSpokeReleases(site, () => session);
+  const owning = siteOwning(site);
   const heartbeat = heartbeatOf(parts);
   const link = new HubLink({
     server: parts,
     party: partyOf(parts),
-    answers: [...siteAnswers({ site, hub: () => session }), ...releases.answers],
+    answers: [...siteAnswers({ site, hub: () => session }), ...owning.answers, ...releases.answers],
     tls: () => parts.tls(),
     facts: () => ({ ...heartbeat(), api_url: settings.server.public_url, advertise: parts.advertised }),
     heartbeat,
@@ -28,6 +30,7 @@ export const spokeRole: SiteRole = async (site) => {
       fresh.onClose(() => {
         if (session === fresh) session = undefined;
       });
+      owning.linked(fresh);
     },
     revoked: (reason) => parts.log.error('the hub says that this server is out', { code: 'REVOKED', reason }),
   });
