@@ -6,9 +6,11 @@ import type { Answer, LinkSession } from '../server/spanner/link.ts';
 import { pairedSessions } from '../server/spanner/paired.ts';
 import { partyOf } from '../server/spanner/party.ts';
 import { siteAnswers } from '../server/spanner/site/answers.ts';
+import { createHubFleet } from './fleet.ts';
 import { hubHandlers } from './handlers.ts';
 import { Joins } from './join.ts';
 import { HubLinks } from './links.ts';
+import { createHubReleases } from './releases.ts';
 import { newSite, SiteRegistry } from './sites.ts';
 import { Spokes } from './spokes.ts';
 
@@ -23,10 +25,15 @@ export const hubRole: SiteRole = async (site) => {
   const { settings, clock, identity } = parts;
   const sites = await SiteRegistry.open(parts.store.sites, settings.spanner, clock);
   const joins = new Joins(parts, sites);
+  const releases = createHubReleases(site, {
+    ids: () => sites.list().flatMap(({ id, own }) => (own ? [] : [id])),
+    session: (id) => sites.session(id),
+  });
+  const fleet = createHubFleet(site, sites, () => undefined);
   /** kinds that sites may ask */
-  const answers: readonly Answer[] = [];
+  const answers: readonly Answer[] = [...releases.answers];
   /** what happens with each fresh link, in this order */
-  const steps: readonly ((session: LinkSession) => Promise<void>)[] = [];
+  const steps: readonly ((session: LinkSession) => Promise<void>)[] = [(session) => releases.welcome(session)];
   /** what the signed welcome adds */
   const welcome = (_siteId: string): Promise<JsonObject> => Promise.resolve({});
   for (const step of steps) sites.onSession(step);
@@ -40,7 +47,7 @@ export const hubRole: SiteRole = async (site) => {
   });
   const spokes = new Spokes(parts, sites, (siteId) => links.drop(siteId, 'the spoke was removed'));
   return {
-    handlers: replaced(ownHandlers, hubHandlers({ parts, sites, joins, spokes })),
+    handlers: replaced(ownHandlers, [...hubHandlers({ parts, sites, joins, spokes }), ...releases.handlers, ...fleet.handlers]),
     up: async ({ rpcPort }) => {
       if (settings.spanner.own_envoys) {
         const own = {
@@ -57,12 +64,13 @@ export const hubRole: SiteRole = async (site) => {
         sites.addOwn(own, toOwn);
         for (const step of steps) await step(toOwn);
       }
+      await releases.start();
       links.start();
       parts.log.info('links of spokes are taken', { rpc_port: rpcPort, spokes: sites.list().filter((each) => !each.own).length });
     },
-    stop: () => {
+    stop: async () => {
       links.stop();
-      return Promise.resolve();
+      await releases.stop();
     },
   };
 };

@@ -77,6 +77,7 @@ function enrol(end: SpokeEnd, count: number): number[] {
       hostname: `${end.id}-${i}`,
       identityKey: randomBytes(32),
       status: 'active',
+      ownerEpoch: 1,
     });
     end.fleet.columns.runState[slot] = RUN_STATES.indexOf('converged');
     return slot;

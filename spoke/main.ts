@@ -7,16 +7,18 @@ import { partyOf } from '../server/spanner/party.ts';
 import { siteAnswers } from '../server/spanner/site/answers.ts';
 import { heartbeatOf } from '../server/spanner/site/heartbeat.ts';
 import { HubLink } from './hub-link.ts';
+import { createSpokeReleases } from './releases.ts';
 
 export const spokeRole: SiteRole = async (site) => {
   const { parts, ownHandlers } = site;
   const { settings } = parts;
   let session: LinkSession | undefined;
   const heartbeat = heartbeatOf(parts);
+  const releases = createSpokeReleases(site, () => session);
   const link = new HubLink({
     server: parts,
     party: partyOf(parts),
-    answers: siteAnswers({ site, hub: () => session }),
+    answers: [...siteAnswers({ site, hub: () => session }), ...releases.answers],
     tls: () => parts.tls(),
     facts: () => ({ ...heartbeat(), api_url: settings.server.public_url, advertise: parts.advertised }),
     heartbeat,
@@ -53,6 +55,9 @@ export const spokeRole: SiteRole = async (site) => {
       link.start();
       return Promise.resolve();
     },
-    stop: () => link.stop(),
+    stop: async () => {
+      await link.stop();
+      await releases.stop();
+    },
   };
 };
