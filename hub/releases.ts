@@ -6,7 +6,7 @@ import { type Handler, handler } from '../server/rest/handler.ts';
 import { timeText } from '../server/rest/pages.ts';
 import type { RoleSite } from '../server/role.ts';
 import type { Answer, LinkSession } from '../server/spanner/link.ts';
-import type { RolloutRow } from '../server/store/store.ts';
+import type { RolloutRow } from '../server/store/rollouts.ts';
 import { ConfigSync, type SpokeRelease } from './config-sync.ts';
 import { Rollout, ringsOf } from './rollout.ts';
 
