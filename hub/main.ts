@@ -8,6 +8,7 @@ import { partyOf } from '../server/spanner/party.ts';
 import { siteAnswers } from '../server/spanner/site/answers.ts';
 import { heartbeatOf } from '../server/spanner/site/heartbeat.ts';
 import { siteOwning } from '../server/spanner/site/owning.ts';
+import { createHubFleet } from './fleet.ts';
 import { hubHandlers } from './handlers.ts';
 import { Joins } from './join.ts';
 import { HubLinks } from './links.ts';
@@ -32,12 +33,13 @@ export const hubRole: SiteRole = async (site) => {
     ids: () => sites.list().flatMap(({ id, own }) => (own ? [] : [id])),
     session: (spoke) => sites.session(spoke),
   });
+  const fleet = createHubFleet(site, sites, (name) => moving.roster.ownerOf(name));
   /** kinds that sites may ask */
   const answers: readonly Answer[] = [...moving.answers, ...releases.answers];
   /** what happens with each fresh link, in this order */
   const steps: readonly ((session: LinkSession) => Promise<void>)[] = [
     (session) => moving.linked(session),
-    (session) => (session.siteId === identity.siteId ? Promise.resolve() : releases.offer(session)),
+    (session) => (session.siteId === identity.siteId ? Promise.resolve() : releases.welcome(session)),
   ];
   /** what the signed welcome adds */
   const welcome = (_siteId: string): Promise<JsonObject> => Promise.resolve({});
@@ -52,7 +54,7 @@ export const hubRole: SiteRole = async (site) => {
   });
   const spokes = new Spokes(parts, sites, (siteId) => links.drop(siteId, 'the spoke was removed'));
   return {
-    handlers: replaced(ownHandlers, [...hubHandlers({ parts, sites, joins, spokes }), ...releases.handlers]),
+    handlers: replaced(ownHandlers, [...hubHandlers({ parts, sites, joins, spokes }), ...releases.handlers, ...fleet.handlers]),
     up: async ({ rpcPort }) => {
       await moving.start();
       if (settings.spanner.own_envoys) {
