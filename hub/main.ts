@@ -13,6 +13,7 @@ import { HubLinks } from './links.ts';
 import { createHubReleases } from './releases.ts';
 import { newSite, SiteRegistry } from './sites.ts';
 import { Spokes } from './spokes.ts';
+import { HubTrust } from './trust.ts';
 
 /** Own handlers, with those of the hub in place of those of the same name. */
 function replaced(own: readonly Handler[], hub: readonly Handler[]): readonly Handler[] {
@@ -30,15 +31,17 @@ export const hubRole: SiteRole = async (site) => {
     ids: () => sites.list().flatMap(({ id, own }) => (own ? [] : [id])),
     session: (spoke) => sites.session(spoke),
   });
-  const answers: readonly Answer[] = [...releases.answers];
+  const trust: HubTrust = new HubTrust(parts, sites, (siteId, reason) => links.drop(siteId, reason));
+  const answers: readonly Answer[] = [...releases.answers, ...trust.answers];
   /** what happens with each fresh link, in this order */
   const steps: readonly ((session: LinkSession) => Promise<void>)[] = [
+    (session) => trust.exchange(session),
     (session) => (session.siteId === identity.siteId ? Promise.resolve() : releases.offer(session)),
   ];
   /** what the signed welcome adds */
   const welcome = (_siteId: string): Promise<JsonObject> => Promise.resolve({});
   for (const step of steps) sites.onSession(step);
-  const links = new HubLinks({
+  const links: HubLinks = new HubLinks({
     server: parts,
     sites,
     party: partyOf(parts),

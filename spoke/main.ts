@@ -8,12 +8,14 @@ import { siteAnswers } from '../server/spanner/site/answers.ts';
 import { heartbeatOf } from '../server/spanner/site/heartbeat.ts';
 import { HubLink } from './hub-link.ts';
 import { createSpokeReleases } from './releases.ts';
+import { keepRenewed } from './renewal.ts';
 
 export const spokeRole: SiteRole = async (site) => {
   const { parts, ownHandlers } = site;
   const { settings } = parts;
   let session: LinkSession | undefined;
   const releases = createSpokeReleases(site, () => session);
+  const renewal = keepRenewed(parts, () => session);
   const heartbeat = heartbeatOf(parts);
   const link = new HubLink({
     server: parts,
@@ -25,6 +27,7 @@ export const spokeRole: SiteRole = async (site) => {
     welcomed: () => undefined,
     up: (fresh) => {
       session = fresh;
+      renewal.check();
       fresh.onClose(() => {
         if (session === fresh) session = undefined;
       });
@@ -56,6 +59,7 @@ export const spokeRole: SiteRole = async (site) => {
       return Promise.resolve();
     },
     stop: async () => {
+      renewal.stop();
       await link.stop();
       await releases.stop();
     },
