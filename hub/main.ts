@@ -16,6 +16,7 @@ import { createMoving } from './moving.ts';
 import { createHubReleases } from './releases.ts';
 import { newSite, SiteRegistry } from './sites.ts';
 import { Spokes } from './spokes.ts';
+import { HubTrust } from './trust.ts';
 
 /** Own handlers, with those of the hub in place of those of the same name. */
 function replaced(own: readonly Handler[], hub: readonly Handler[]): readonly Handler[] {
@@ -34,17 +35,19 @@ export const hubRole: SiteRole = async (site) => {
     session: (spoke) => sites.session(spoke),
   });
   const fleet = createHubFleet(site, sites, (name) => moving.roster.ownerOf(name));
+  const trust: HubTrust = new HubTrust(parts, sites, (siteId, reason) => links.drop(siteId, reason));
   /** kinds that sites may ask */
-  const answers: readonly Answer[] = [...moving.answers, ...releases.answers];
+  const answers: readonly Answer[] = [...moving.answers, ...releases.answers, ...trust.answers];
   /** what happens with each fresh link, in this order */
   const steps: readonly ((session: LinkSession) => Promise<void>)[] = [
+    (session) => trust.exchange(session),
     (session) => moving.linked(session),
     (session) => (session.siteId === identity.siteId ? Promise.resolve() : releases.welcome(session)),
   ];
   /** what the signed welcome adds */
   const welcome = (_siteId: string): Promise<JsonObject> => Promise.resolve({});
   for (const step of steps) sites.onSession(step);
-  const links = new HubLinks({
+  const links: HubLinks = new HubLinks({
     server: parts,
     sites,
     party: partyOf(parts),

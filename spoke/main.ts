@@ -9,6 +9,7 @@ import { heartbeatOf } from '../server/spanner/site/heartbeat.ts';
 import { siteOwning } from '../server/spanner/site/owning.ts';
 import { HubLink } from './hub-link.ts';
 import { createSpokeReleases } from './releases.ts';
+import { keepRenewed } from './renewal.ts';
 
 export const spokeRole: SiteRole = async (site) => {
   const { parts, ownHandlers } = site;
@@ -16,6 +17,7 @@ export const spokeRole: SiteRole = async (site) => {
   let session: LinkSession | undefined;
   const releases = createSpokeReleases(site, () => session);
   const owning = siteOwning(site);
+  const renewal = keepRenewed(parts, () => session);
   const heartbeat = heartbeatOf(parts);
   const link = new HubLink({
     server: parts,
@@ -27,6 +29,7 @@ export const spokeRole: SiteRole = async (site) => {
     welcomed: () => undefined,
     up: (fresh) => {
       session = fresh;
+      renewal.check();
       fresh.onClose(() => {
         if (session === fresh) session = undefined;
       });
@@ -59,6 +62,7 @@ export const spokeRole: SiteRole = async (site) => {
       return Promise.resolve();
     },
     stop: async () => {
+      renewal.stop();
       await link.stop();
       await releases.stop();
     },

@@ -144,7 +144,10 @@ describe('a fallback', () => {
     expect(holds(agent)).toMatchObject({ site: 'b', epoch: 2 });
     const atFirst = dialled;
     expect(atFirst).toBeGreaterThan(0);
-    for (let i = 0; i < 9; i++) { expect((await talk(agent)).problem).toBeUndefined(); process.stderr.write(`D ${i} ${dialled}\n`); }
+    for (let i = 0; i < 9; i++) {
+      expect((await talk(agent)).problem).toBeUndefined();
+      process.stderr.write(`D ${i} ${dialled}\n`);
+    }
     expect(dialled).toBe(atFirst);
     expect((await talk(agent)).problem).toBeUndefined();
     expect(dialled).toBeGreaterThan(atFirst);

@@ -3,6 +3,7 @@ import type { RoleSite } from '../../role.ts';
 import type { Answer, LinkSession } from '../link.ts';
 import { answerQueries } from './query.ts';
 import { answerReleaseHealth } from './release-health.ts';
+import { trustAnswers } from './trust.ts';
 
 export interface SiteContext {
   readonly site: RoleSite;
@@ -12,5 +13,9 @@ export interface SiteContext {
 
 export function siteAnswers({ site }: SiteContext): readonly Answer[] {
   const { fleet, releases } = site.parts;
-  return [answerQueries(site.ownHandlers), answerReleaseHealth({ fleet, serving: () => releases.live?.number ?? 0 })];
+  return [
+    answerQueries(site.ownHandlers),
+    answerReleaseHealth({ fleet, serving: () => releases.live?.number ?? 0 }),
+    ...trustAnswers(site.parts),
+  ];
 }
