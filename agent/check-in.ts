@@ -43,7 +43,7 @@ function flagsOf(parts: CheckInParts): string[] {
   const flags: [string, boolean][] = [
     ['stale', heldIsStale(parts)],
     ['clock_skew', (facts.get('clockSkewMs') ?? 0) !== 0],
-    ['equivocation', facts.get('bundleRejected') === 'equivocation'],
+    ['equivocation', facts.get('bundleRejected') === 'equivocation' || facts.get('ownerEquivocation') === true],
   ];
   return flags.filter(([, on]) => on).map(([name]) => name);
 }
@@ -57,8 +57,6 @@ function messageOf(parts: CheckInParts, traits: Traits, base: Traits | undefined
     policyHash: held?.body?.policyHash ?? '',
     heldHeaderHash: held?.headerHash ?? '',
     heldSeq: held?.header.seq ?? 0,
-    highestEpoch: held?.header.epoch ?? 0,
-    ownerEpoch: held?.header.owner_epoch ?? 1,
     secretsEpoch: held?.body?.body.secrets_epoch ?? 0,
     traits: deltaOf(base, traits),
     pendingResults: state.results.count(),
@@ -93,7 +91,9 @@ export async function checkIn(parts: CheckInParts, collected: Traits, signal: Ab
   const traits = fitting(collected, parts.log);
   let base = state.traits.last()?.traits;
   for (;;) {
+    const flagged = state.facts.get('ownerEquivocation') === true;
     const reply = await link.checkIn(messageOf(parts, traits, base), signal);
+    if (flagged) await state.facts.set('ownerEquivocation', false);
     await state.traits.keep({ traits, hash: traitsHash(traits), collectedAt: clock.now() });
     await state.facts.set('nextMs', reply.hints.nextMs);
     await state.facts.set('jitterPct', reply.hints.jitterPct);

@@ -4,8 +4,9 @@ import type { Clock } from '../core/base/clock.ts';
 import { CodedError } from '../core/base/errors.ts';
 import type { Logger } from '../core/base/log.ts';
 import { BODY_SCHEMA, bodySchema } from '../core/policy/body.ts';
-import { acceptHead, acceptHeader, type BundleHeader, type Judge, sha256Hex } from '../core/policy/bundle.ts';
+import { acceptHead, acceptHeader, type BundleHeader, type HeldHeader, type Judge, sha256Hex } from '../core/policy/bundle.ts';
 import type { AgentIdentity } from './enroll/identity.ts';
+import { ownerInUse } from './link/owner.ts';
 import type { Authority, CheckInReply } from './link/server-link.ts';
 import type { TrustStore } from './link/trust.ts';
 import type { HeldPolicy, StateStore } from './state/state-store.ts';
@@ -30,11 +31,11 @@ export interface IntakeParts {
   readonly log: Logger;
 }
 
-function judgeOf({ identity, trust, clock }: IntakeParts, offsetMs: number): Judge {
+function judgeOf({ identity, trust, state, clock }: IntakeParts, offsetMs: number): Judge {
   return {
     fleetId: identity.fleetId,
     envoyId: identity.envoyId,
-    siteId: identity.siteId,
+    siteId: ownerInUse(state.facts.get('owner'), identity).siteId,
     now: clock.now() + offsetMs,
     revokedSerials: trust.revokedSerials,
     trustedKey: (keyId) => trust.key(keyId),
@@ -87,6 +88,13 @@ function openBody(header: BundleHeader, bytes: Uint8Array | undefined): NonNulla
   return { sha256: header.body_sha256, policyHash: header.policy_hash, body, text };
 }
 
+/** What the present owner's headers are compared with. The grant ended the time of the site before, whatever epochs that one claimed. */
+function rivalOf({ header, headerHash }: HeldPolicy, { identity, state }: IntakeParts): HeldHeader {
+  const { siteId, ownerEpoch } = ownerInUse(state.facts.get('owner'), identity);
+  if (header.site_id === siteId) return { header, hash: headerHash };
+  return { header: { ...header, owner_epoch: Math.min(header.owner_epoch, ownerEpoch - 1) }, hash: headerHash };
+}
+
 /** Takes one answer. @throws CodedError BUNDLE_REJECTED: the held policy stays */
 export async function takeReply(reply: CheckInReply, offsetMs: number, parts: IntakeParts): Promise<void> {
   const { state, trust } = parts;
@@ -102,12 +110,7 @@ export async function takeReply(reply: CheckInReply, offsetMs: number, parts: In
     return;
   }
   const authority = shaped(authoritySchema, parsedJson(reply.authority, 'authority_shape'), 'authority_shape');
-  const accepted = acceptHeader(
-    held === undefined ? undefined : { header: held.header, hash: held.headerHash },
-    reply.keyId,
-    reply.header,
-    judge,
-  );
+  const accepted = acceptHeader(held === undefined ? undefined : rivalOf(held, parts), reply.keyId, reply.header, judge);
   await trust.learnRevocations(authority.revoked);
   if (accepted.status === 'accepted') {
     await state.policy.keep({
@@ -120,7 +123,9 @@ export async function takeReply(reply: CheckInReply, offsetMs: number, parts: In
   await state.facts.set('authority', reply.authority);
   // a header from the future is taken and flagged, but proves nothing beyond now: later heads would all look old
   const proven = Math.min(judge.now, Date.parse(accepted.header.issued_at));
-  await state.facts.set('provenAt', Math.max(state.facts.get('provenAt') ?? 0, proven));
+  // the clock of another site proves nothing about the heads of this one
+  const before = held === undefined || held.header.site_id === accepted.header.site_id ? (state.facts.get('provenAt') ?? 0) : 0;
+  await state.facts.set('provenAt', Math.max(before, proven));
   await state.facts.set('noPolicy', accepted.header.kind === 'no_policy' ? (accepted.header.reason ?? 'no_match') : '');
   await state.facts.set('bundleRejected', '');
 }

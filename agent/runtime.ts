@@ -14,6 +14,7 @@ import type { RunTrace } from './converge/run-parts.ts';
 import { type AgentIdentity, openIdentity } from './enroll/identity.ts';
 import { certificateHasEnded, certificateIsDue, renewCertificate } from './enroll/renew.ts';
 import { GrpcLink } from './link/grpc-link.ts';
+import { Home } from './link/home.ts';
 import { Sequence } from './link/sequence.ts';
 import { TrustStore } from './link/trust.ts';
 import { heldAuthority } from './policy-intake.ts';
@@ -60,6 +61,7 @@ export class Agent {
   readonly #sequence: Sequence;
   #identity: AgentIdentity;
   #trust: TrustStore;
+  #home: Home;
   #link: GrpcLink;
   #secrets: SecretSource;
   #opened: Promise<Machine> | undefined;
@@ -82,6 +84,7 @@ export class Agent {
     });
     this.#results = new ResultSender(this.state, settings.result_cache_cycles);
     this.#trust = this.#openTrust();
+    this.#home = new Home({ enrolled: this.#identity, configured: settings, trust: this.#trust, state: this.state, log: parts.log });
     this.#link = this.#openLink();
     this.#secrets = this.#openSecrets();
   }
@@ -96,7 +99,12 @@ export class Agent {
 
   #openIdentity(): AgentIdentity {
     const { settings } = this;
-    return openIdentity(settings.configDir, { fleetId: settings.fleet_id, siteId: settings.site_id, hostname: settings.hostname ?? '' });
+    return openIdentity(settings.configDir, {
+      fleetId: settings.fleet_id,
+      siteId: settings.site_id,
+      ownerEpoch: settings.owner_epoch,
+      hostname: settings.hostname ?? '',
+    });
   }
 
   #openTrust(): TrustStore {
@@ -104,15 +112,13 @@ export class Agent {
   }
 
   #openLink(): GrpcLink {
-    const { settings } = this;
     return new GrpcLink({
       identity: this.#identity,
       trust: this.#trust,
       sequence: this.#sequence,
       clock: this.#clock,
       version: VERSION,
-      servers: () => [...new Set([settings.server, ...(heldAuthority(this.state)?.servers ?? []), ...settings.fallback_servers])],
-      apiAddr: settings.api_addr,
+      home: this.#home,
     });
   }
 
@@ -170,6 +176,7 @@ export class Agent {
     signal: AbortSignal,
   ): Promise<{ readonly problem: CodedError | undefined; readonly waitMs: number | undefined }> {
     const { facts } = this.state;
+    this.#home.beginCycle();
     try {
       await this.#reportAborted();
       if (certificateIsDue(this.#identity, this.#now())) await this.#renew(signal);
@@ -216,7 +223,8 @@ export class Agent {
         try {
           return await this.#renewOnce(signal);
         } catch (thrown) {
-          if (!(thrown instanceof CodedError) || attempt >= 2 || !this.#link.canRetry(thrown)) throw thrown;
+          if (!(thrown instanceof CodedError) || attempt >= 2 || !(this.#link.canRetry(thrown) || (await this.#home.follow(thrown))))
+            throw thrown;
         }
       }
     } catch (thrown) {
@@ -229,7 +237,7 @@ export class Agent {
     await renewCertificate({
       identity: this.#identity,
       configDir: this.settings.configDir,
-      apiAddr: this.settings.api_addr,
+      home: this.#home,
       sequence: this.#sequence,
       clock: this.#clock,
       offsetMs: this.#link.clockOffsetMs,
@@ -301,7 +309,7 @@ export class Agent {
         memory: this.state.memory,
         snapshots: await this.#snapshots(),
         trace: options.trace,
-        protectedSet: protectedSetOf(this.settings, heldAuthority(this.state)?.servers ?? []),
+        protectedSet: protectedSetOf(this.settings, this.#home.servers),
       },
       {
         runId,
@@ -315,7 +323,7 @@ export class Agent {
         triggers: this.state.triggers.pending(),
         secrets: (refs) =>
           this.#secrets.forRun(
-            { bodySha256: sha256, secretsEpoch: body.secrets_epoch, refs },
+            { bodySha256: sha256, secretsEpoch: body.secrets_epoch, refs, siteId: held.header.site_id },
             online ? this.#link : undefined,
             options.signal,
           ),

@@ -19,6 +19,14 @@ const answerSchema = z.record(
 );
 const TIMEOUT_MS = 15_000;
 
+export interface SecretRun {
+  readonly bodySha256: string;
+  readonly secretsEpoch: number;
+  readonly refs: readonly string[];
+  /** the site whose policy it is: secrets epochs of different sites cannot be compared */
+  readonly siteId: string;
+}
+
 export interface SecretSourceParts {
   readonly identity: AgentIdentity;
   readonly state: StateStore;
@@ -28,41 +36,42 @@ export interface SecretSourceParts {
 
 export class SecretSource {
   readonly #parts: SecretSourceParts;
-  #memory: { readonly epoch: number; readonly values: ReadonlyMap<string, SecretLookup> } | undefined;
+  #memory: { readonly siteId: string; readonly epoch: number; readonly values: ReadonlyMap<string, SecretLookup> } | undefined;
 
   constructor(parts: SecretSourceParts) {
     this.#parts = parts;
   }
 
   /** Every reference gets an answer; an unreachable server gives `unavailable` for what is not at hand. */
-  async forRun(
-    run: { readonly bodySha256: string; readonly secretsEpoch: number; readonly refs: readonly string[] },
-    link: ServerLink | undefined,
-    signal: AbortSignal,
-  ): Promise<ReadonlyMap<string, SecretLookup>> {
+  async forRun(run: SecretRun, link: ServerLink | undefined, signal: AbortSignal): Promise<ReadonlyMap<string, SecretLookup>> {
     if (run.refs.length === 0) return new Map();
     if (this.#holds(run)) return this.#memory!.values;
     const kept = this.#parts.state.secrets.kept();
-    const usable = kept !== undefined && kept.secrets_epoch === run.secretsEpoch && run.refs.every((ref) => kept.refs.includes(ref));
-    if (!usable && kept !== undefined && kept.secrets_epoch !== run.secretsEpoch) await this.#parts.state.secrets.keep(undefined);
-    const values = usable ? await this.#openKept(kept) : undefined;
-    const opened = values ?? (link === undefined ? undefined : await this.#ask(run, link, signal));
+    const isOwn = kept !== undefined && (kept.site_id ?? this.#parts.identity.siteId) === run.siteId;
+    if (isOwn && kept.secrets_epoch !== run.secretsEpoch) await this.#parts.state.secrets.keep(undefined);
+    const usable =
+      kept !== undefined && (!isOwn || kept.secrets_epoch === run.secretsEpoch) && run.refs.every((ref) => kept.refs.includes(ref));
+    const values = usable && isOwn ? await this.#openKept(kept) : undefined;
+    const asked = values ?? (link === undefined ? undefined : await this.#ask(run, link, signal));
+    // what the owner before has sealed serves until this one answers
+    const opened = asked ?? (usable && !isOwn ? await this.#openKept(kept) : undefined);
     if (opened === undefined) return new Map(run.refs.map((ref) => [ref, { status: 'unavailable' }]));
     for (const lookup of opened.values()) if (lookup.status === 'ok') this.#parts.redactor.add(lookup.value.reveal());
-    // an answer with gaps is used for this run and asked for again in the next
-    if ([...opened.values()].every(({ status }) => status !== 'unavailable')) this.#memory = { epoch: run.secretsEpoch, values: opened };
+    // an answer with gaps, or of another site, is used for this run and asked for again in the next
+    if (asked !== undefined && [...opened.values()].every(({ status }) => status !== 'unavailable'))
+      this.#memory = { siteId: run.siteId, epoch: run.secretsEpoch, values: opened };
     return opened;
   }
 
-  #holds(run: { readonly secretsEpoch: number; readonly refs: readonly string[] }): boolean {
-    return this.#memory?.epoch === run.secretsEpoch && run.refs.every((ref) => this.#memory?.values.has(ref));
+  #holds(run: SecretRun): boolean {
+    return (
+      this.#memory?.siteId === run.siteId &&
+      this.#memory.epoch === run.secretsEpoch &&
+      run.refs.every((ref) => this.#memory?.values.has(ref))
+    );
   }
 
-  async #ask(
-    run: { readonly bodySha256: string; readonly secretsEpoch: number; readonly refs: readonly string[] },
-    link: ServerLink,
-    signal: AbortSignal,
-  ): Promise<ReadonlyMap<string, SecretLookup> | undefined> {
+  async #ask(run: SecretRun, link: ServerLink, signal: AbortSignal): Promise<ReadonlyMap<string, SecretLookup> | undefined> {
     let answer: SealedAnswer;
     try {
       answer = await link.resolveSecrets(run.bodySha256, run.refs, AbortSignal.any([signal, AbortSignal.timeout(TIMEOUT_MS)]));
@@ -80,6 +89,7 @@ export class SecretSource {
       body_sha256: run.bodySha256,
       secrets_epoch: answer.secretsEpoch,
       refs: [...run.refs],
+      site_id: answer.siteId,
     };
     const opened = await this.#openKept(kept);
     if (opened !== undefined && answer.secretsEpoch === run.secretsEpoch) await this.#parts.state.secrets.keep(kept);
@@ -88,7 +98,7 @@ export class SecretSource {
 
   async #openKept(kept: KeptSecrets): Promise<ReadonlyMap<string, SecretLookup> | undefined> {
     const { identity, log } = this.#parts;
-    const info = secretsInfo(identity.fleetId, identity.envoyId, identity.siteId);
+    const info = secretsInfo(identity.fleetId, identity.envoyId, kept.site_id ?? identity.siteId);
     const aad = secretsAad(Buffer.from(kept.nonce, 'base64'), Buffer.from(kept.body_sha256, 'hex'), kept.secrets_epoch);
     for (const key of identity.sealingKeys) {
       try {

@@ -33,6 +33,7 @@ const settingsSchema = z.object({
   hostname: z.string().optional(),
   site_id: z.string().default('main'),
   fleet_id: z.string().optional(),
+  owner_epoch: z.coerce.number().int().positive().default(1),
   spoke: z.string().optional(),
 });
 export type AgentSettings = z.output<typeof settingsSchema> & { readonly configDir: string; readonly stateDir: string };

@@ -6,7 +6,8 @@ import type { Answer, LinkSession } from '../server/spanner/link.ts';
 import { pairedSessions } from '../server/spanner/paired.ts';
 import { partyOf } from '../server/spanner/party.ts';
 import { siteAnswers } from '../server/spanner/site/answers.ts';
-import { createHubFleet } from './fleet.ts';
+import { heartbeatOf } from '../server/spanner/site/heartbeat.ts';
+import { createHubFleet, ownerIn } from './fleet.ts';
 import { hubHandlers } from './handlers.ts';
 import { Joins } from './join.ts';
 import { HubLinks } from './links.ts';
@@ -29,7 +30,7 @@ export const hubRole: SiteRole = async (site) => {
     ids: () => sites.list().flatMap(({ id, own }) => (own ? [] : [id])),
     session: (id) => sites.session(id),
   });
-  const fleet = createHubFleet(site, sites, () => undefined);
+  const fleet = createHubFleet(site, sites, ownerIn(parts.store.roster));
   /** kinds that sites may ask */
   const answers: readonly Answer[] = [...releases.answers];
   /** what happens with each fresh link, in this order */
@@ -61,7 +62,7 @@ export const hubRole: SiteRole = async (site) => {
         const ownAnswers = siteAnswers({ site, hub: () => toHub });
         const [toOwn, back] = pairedSessions({ siteId: identity.siteId, answers }, { siteId: identity.siteId, answers: ownAnswers });
         toHub = back;
-        sites.addOwn(own, toOwn);
+        sites.addOwn(own, toOwn, heartbeatOf(parts));
         for (const step of steps) await step(toOwn);
       }
       await releases.start();

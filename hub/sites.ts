@@ -73,7 +73,7 @@ export class SiteRegistry implements Sites {
   readonly #links = new Map<string, SiteLink>();
   readonly #onSession: SessionListener[] = [];
   readonly #onDown: ((siteId: string, reason: string) => void)[] = [];
-  #own: { readonly row: SiteRow; readonly session: LinkSession } | undefined;
+  #own: { readonly row: SiteRow; readonly session: LinkSession; figures(): JsonObject } | undefined;
 
   private constructor(store: SiteStore, clock: Pick<Clock, 'now'>) {
     this.#store = store;
@@ -111,8 +111,8 @@ export class SiteRegistry implements Sites {
   }
 
   /** The hub's own envoys: a site that is asked like any other. */
-  addOwn(row: SiteRow, session: LinkSession): void {
-    this.#own = { row, session };
+  addOwn(row: SiteRow, session: LinkSession, figures: () => JsonObject): void {
+    this.#own = { row, session, figures };
   }
 
   list(): readonly SiteState[] {

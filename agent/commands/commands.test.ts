@@ -60,6 +60,7 @@ const FACTS: StatusFacts = {
   envoy_id: 'a1b2c3d4-e5f6-7890-abcd-ef1234567890',
   server: 'vigo.example.com:1530',
   spoke: 'spoke1.dc1.example.com:1530 (dc1)',
+  owner_epoch: 1,
   fallback_servers: ['vigo2.example.com:1530'],
   data_directory: '/etc/vigo-envoy',
   state_store: '/var/lib/vigo/state',

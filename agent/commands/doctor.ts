@@ -5,8 +5,8 @@ import { z } from 'zod';
 import { CodedError, messageOf } from '../../core/base/errors.ts';
 import { escapeCell, formatJson, paint } from '../../core/command/output.ts';
 import { clientOptions } from '../../core/crypto/tls.ts';
-import { type AgentIdentity, agentPaths, openIdentity } from '../enroll/identity.ts';
-import { heldAuthority } from '../policy-intake.ts';
+import { type AgentIdentity, agentPaths, openIdentity, readEnvoyId } from '../enroll/identity.ts';
+import { knownServers } from '../link/home.ts';
 import type { AgentSettings } from '../settings.ts';
 import { openStateStore } from '../state/lmdb-state-store.ts';
 import { LocalSystem } from '../system/local-system.ts';
@@ -33,9 +33,9 @@ export const doctor = agentCommand({
     requireRoot(globals, 'doctor');
     const settings = settingsOf(globals);
     const system = new LocalSystem();
-    const { checks: stored, servers, skewMs } = await storeChecks(settings, system);
     const keys = await keyChecks(settings, system);
     const identity = identityCheck(settings);
+    const { checks: stored, servers, skewMs } = await storeChecks(settings, system);
     const connections = await Promise.all(servers.map((server) => serverCheck(server, identity.identity)));
     const checks = [clockCheck(skewMs), ...connections.flat(), identity.check, ...keys, ...stored, await diskCheck(settings, system)];
     const options = { form: 'table', color: io.stdoutIsTerminal && !globals.noColor, quiet: false, utc: false } as const;
@@ -86,7 +86,8 @@ async function storeChecks(
   try {
     const state = openStateStore(folder);
     try {
-      const servers = [...new Set([settings.server, ...(heldAuthority(state)?.servers ?? []), ...settings.fallback_servers])];
+      const enrolled = { envoyId: readEnvoyId(settings.configDir) ?? '', siteId: settings.site_id, ownerEpoch: settings.owner_epoch };
+      const servers = knownServers(state, enrolled, settings);
       const pending = state.results.count();
       const check: Check = { subject: 'store', level: pending > 500 ? 'warn' : 'ok', detail: `${pending} results wait to be sent` };
       return { checks: [check], servers, skewMs: Math.abs(state.facts.get('clockSkewMs') ?? 0) };

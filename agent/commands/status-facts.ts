@@ -5,7 +5,9 @@ import { showReferences } from '../../core/config/secrets.ts';
 import type { Body, BodyResource } from '../../core/policy/body.ts';
 import { resourceSpec } from '../../core/resources/index.ts';
 import { hasRootKey, readEnvoyId } from '../enroll/identity.ts';
-import { heldAuthority, isStale } from '../policy-intake.ts';
+import { knownServers } from '../link/home.ts';
+import { ownerInUse, serversInOrder } from '../link/owner.ts';
+import { isStale } from '../policy-intake.ts';
 import type { AgentSettings } from '../settings.ts';
 import { openStateStore } from '../state/lmdb-state-store.ts';
 import type { StateStore } from '../state/state-store.ts';
@@ -27,7 +29,9 @@ export interface StatusPolicy {
 export interface StatusFacts {
   readonly envoy_id: string | null;
   readonly server: string;
+  /** address and site of the owner, when a hub routed the envoy */
   readonly spoke: string | null;
+  readonly owner_epoch: number;
   readonly fallback_servers: readonly string[];
   readonly data_directory: string;
   readonly state_store: string;
@@ -87,15 +91,29 @@ function secondsBetween(from: string, to: string | null): number | null {
   return to === null ? null : Math.round((Date.parse(to) - Date.parse(from)) / SECOND);
 }
 
+/** Who owns the envoy, and who else is tried. */
+function ownerFacts(state: StateStore | undefined, settings: AgentSettings) {
+  const envoyId = orNull(() => readEnvoyId(settings.configDir));
+  const enrolled = { envoyId: envoyId ?? '', siteId: settings.site_id, ownerEpoch: settings.owner_epoch };
+  const inUse = ownerInUse(state?.facts.get('owner'), enrolled);
+  const { owner, ownerEpoch, siteId } = inUse;
+  const servers = state === undefined ? serversInOrder(inUse, undefined, settings) : knownServers(state, enrolled, settings);
+  const own = new Set(owner?.servers ?? [settings.server]);
+  const configured = settings.spoke === undefined || settings.spoke.includes('(') ? settings.spoke : `${settings.spoke} (${siteId})`;
+  return {
+    spoke: owner === undefined ? (configured ?? null) : `${owner.servers[0]} (${siteId})`,
+    owner_epoch: ownerEpoch,
+    fallback_servers: servers.filter((server) => !own.has(server)),
+  };
+}
+
 function stateFacts(state: StateStore | undefined, settings: AgentSettings, now: number) {
-  if (state === undefined) return { ...NOTHING_HELD, pending_results: 0, fallback_servers: settings.fallback_servers };
+  if (state === undefined) return { ...NOTHING_HELD, pending_results: 0 };
   const held = state.policy.held();
   const provenAt = state.facts.get('provenAt');
   const traits = state.traits.last();
   const header = held?.header;
-  const fallbacks = heldAuthority(state)?.fallback_servers ?? [];
   return {
-    fallback_servers: fallbacks.length > 0 ? fallbacks : settings.fallback_servers,
     release: header === undefined ? null : header.release,
     proven_current_at: provenAt === undefined ? null : new Date(provenAt).toISOString().replace(/\.\d+Z$/, 'Z'),
     mode: settings.dry_run ? ('dry run' as const) : header?.observe === true ? ('observe' as const) : null,
@@ -114,7 +132,6 @@ export async function statusFacts(settings: AgentSettings, system: System, now: 
   const common = {
     envoy_id: orNull(() => readEnvoyId(settings.configDir)),
     server: settings.server,
-    spoke: settings.spoke === undefined ? null : settings.spoke.includes('(') ? settings.spoke : `${settings.spoke} (${settings.site_id})`,
     data_directory: settings.configDir,
     state_store: folder,
     server_pubkey: hasRootKey(settings.configDir),
@@ -122,12 +139,12 @@ export async function statusFacts(settings: AgentSettings, system: System, now: 
   let state: StateStore | undefined;
   try {
     state = (await system.stat(join(folder, 'data.mdb'))) === undefined ? undefined : openStateStore(folder);
-    return { ...common, ...stateFacts(state, settings, now), state_store_error: null };
+    return { ...common, ...ownerFacts(state, settings), ...stateFacts(state, settings, now), state_store_error: null };
   } catch (thrown) {
     const cause = thrown instanceof CodedError && thrown.cause instanceof Error ? thrown.cause : thrown;
     const errno = (cause as { readonly code?: unknown }).code;
     const reason = errno === 'EACCES' || errno === 'EPERM' ? 'permission denied' : messageOf(thrown);
-    return { ...common, ...NOTHING_HELD, fallback_servers: settings.fallback_servers, pending_results: null, state_store_error: reason };
+    return { ...common, ...ownerFacts(undefined, settings), ...NOTHING_HELD, pending_results: null, state_store_error: reason };
   } finally {
     await state?.close();
   }

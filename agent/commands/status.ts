@@ -30,6 +30,7 @@ export function formatStatus(facts: StatusFacts): string {
     row('Envoy ID', facts.envoy_id ?? '(not registered)'),
     row('Server', facts.server),
     ...(facts.spoke === null ? [] : [row('Spoke', facts.spoke)]),
+    ...(facts.owner_epoch > 1 ? [row('Owner epoch', String(facts.owner_epoch))] : []),
     row('Fallback servers', listed(facts.fallback_servers)),
     row('Data directory', facts.data_directory),
     row('State store', facts.state_store),

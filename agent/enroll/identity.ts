@@ -27,7 +27,10 @@ export function agentPaths(configDir: string) {
 export interface AgentIdentity {
   readonly envoyId: string;
   readonly fleetId: string;
+  /** of the enrolment: the site that owns the envoy may be another by now */
   readonly siteId: string;
+  /** of the enrolment; absent: 1 */
+  readonly ownerEpoch?: number | undefined;
   readonly hostname: string;
   readonly signingKey: SigningKey;
   /** newest first; the older one opens answers that were sealed before a renewal */
@@ -86,7 +89,12 @@ export function hasRootKey(configDir: string): boolean {
 /** @throws CodedError NOT_ENROLLED, KEY_FILE_PERMISSIONS, WEAK_KEY */
 export function openIdentity(
   configDir: string,
-  facts: { readonly fleetId: string | undefined; readonly siteId: string; readonly hostname: string },
+  facts: {
+    readonly fleetId: string | undefined;
+    readonly siteId: string;
+    readonly ownerEpoch?: number | undefined;
+    readonly hostname: string;
+  },
 ): AgentIdentity {
   const paths = agentPaths(configDir);
   const envoyId = readEnvoyId(configDir);
@@ -101,6 +109,7 @@ export function openIdentity(
     envoyId,
     fleetId: facts.fleetId,
     siteId: facts.siteId,
+    ownerEpoch: facts.ownerEpoch,
     hostname: facts.hostname,
     signingKey: readSigningKey(paths.identityKey),
     sealingKeys,

@@ -152,6 +152,9 @@ function finish(options: RegisterOptions, reply: EnrollReply, rootCa: string, ho
     hostname,
     site_id: reply.site_id,
     fleet_id: reply.fleet_id,
+    owner_epoch: String(reply.owner_epoch),
+    // a server that may not say who owns an envoy is a spoke
+    ...(server.delegation.scopes.includes('redirect') ? {} : { spoke: reply.server }),
     ...(reply.fallback_servers.length === 0 ? {} : { fallback_servers: reply.fallback_servers.join(', ') }),
   });
   writeFileDurably(paths.config, config, 0o600);

@@ -10,6 +10,7 @@ import { newSealingKey } from '../../core/crypto/hpke.ts';
 import { httpsCall, problemOf } from '../../core/crypto/https-client.ts';
 import { privateKeyPem, writeFileDurably, writeKeyFile } from '../../core/crypto/key-file.ts';
 import { codecs } from '../../proto/load.ts';
+import type { Home } from '../link/home.ts';
 import type { Sequence } from '../link/sequence.ts';
 import { type AgentIdentity, agentPaths } from './identity.ts';
 
@@ -25,13 +26,13 @@ export function certificateHasEnded(identity: AgentIdentity, now: number): boole
 export async function renewCertificate(parts: {
   readonly identity: AgentIdentity;
   readonly configDir: string;
-  readonly apiAddr: string;
+  readonly home: Home;
   readonly sequence: Sequence;
   readonly clock: Clock;
   readonly offsetMs: number;
   readonly signal: AbortSignal;
 }): Promise<void> {
-  const { identity, clock } = parts;
+  const { identity, home, clock } = parts;
   const { csr, privateKey } = await createRequest();
   const sealing = newSealingKey();
   const sealingKey = Buffer.from(sealing.publicKey).toString('base64');
@@ -39,9 +40,9 @@ export async function renewCertificate(parts: {
     header: {
       fleet_id: idBytes(identity.fleetId),
       envoy_id: idBytes(identity.envoyId),
-      audience: identity.siteId,
+      audience: home.siteId,
       highest_epoch: 0,
-      owner_epoch: 1,
+      owner_epoch: home.ownerEpoch,
       sequence: await parts.sequence.next(),
       sent_at_ms: clock.now() + parts.offsetMs,
     },
@@ -54,7 +55,7 @@ export async function renewCertificate(parts: {
   });
   const reply = await httpsCall({
     method: 'POST',
-    url: new URL('/api/v1/renew', parts.apiAddr),
+    url: new URL('/api/v1/renew', home.apiUrl),
     headers: { 'content-type': 'application/json' },
     body,
     rootCa: identity.caBundle,

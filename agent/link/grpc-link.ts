@@ -1,9 +1,9 @@
-/** ServerLink over gRPC and mutual TLS. Keeps or closes the connection as the server hints; tries the servers in order. */
+/** ServerLink over gRPC and mutual TLS. Keeps or closes the connection as the server hints; tries the servers in order and follows redirects. */
 import { createHash, randomBytes } from 'node:crypto';
 import { createSecureContext } from 'node:tls';
 import { Client, credentials, Metadata, type ServiceError } from '@grpc/grpc-js';
 import type { Clock } from '../../core/base/clock.ts';
-import { CodedError, isErrorCode } from '../../core/base/errors.ts';
+import { CodedError, ERROR_CODES, isErrorCode } from '../../core/base/errors.ts';
 import { idBytes, idText } from '../../core/base/ids.ts';
 import { canonicalBytes } from '../../core/base/json.ts';
 import type { SignedRecord } from '../../core/crypto/delegation.ts';
@@ -14,6 +14,7 @@ import { clientOptions } from '../../core/crypto/tls.ts';
 import { AGENT_METHODS, type AgentMethod, codecs, ERROR_TRAILER, PROTOCOL_VERSION } from '../../proto/load.ts';
 import type { Directive, RequestHeader, SignedReply } from '../../proto/messages.ts';
 import type { AgentIdentity } from '../enroll/identity.ts';
+import type { Home } from './home.ts';
 import type { Sequence } from './sequence.ts';
 import type { CheckIn, CheckInReply, Hints, ReportResult, SealedAnswer, ServerLink } from './server-link.ts';
 import type { TrustStore } from './trust.ts';
@@ -34,10 +35,7 @@ export interface GrpcLinkParts {
   readonly sequence: Sequence;
   readonly clock: Clock;
   readonly version: string;
-  /** host:port, tried in order */
-  servers(): readonly string[];
-  /** https address for large bodies */
-  readonly apiAddr: string;
+  readonly home: Home;
 }
 
 /** The error a gRPC status stands for: the code rides in the trailer. */
@@ -71,12 +69,15 @@ function textRecord({ record, signature }: { readonly record: Uint8Array; readon
   return { record: Buffer.from(record).toString('utf8'), signature: Buffer.from(signature).toString('base64') };
 }
 
+const isSilence = ({ code }: CodedError): boolean => code === 'UNREACHABLE' || code === 'DEADLINE';
+/** Another server may have a better answer. */
+const isForAnother = (error: CodedError): boolean =>
+  isSilence(error) || error.code === 'SHUTTING_DOWN' || ERROR_CODES[error.code].retry === 'elsewhere';
 const hex = (text: string): Buffer => Buffer.from(text, 'hex');
 
 export class GrpcLink implements ServerLink {
   readonly #parts: GrpcLinkParts;
   #client: { readonly server: string; readonly client: Client } | undefined;
-  #epochs = { highest: 0, owner: 1 };
   clockOffsetMs = 0;
 
   constructor(parts: GrpcLinkParts) {
@@ -84,7 +85,7 @@ export class GrpcLink implements ServerLink {
   }
 
   get server(): string {
-    return this.#client?.server ?? this.#parts.servers()[0] ?? '';
+    return this.#client?.server ?? this.#parts.home.order[0] ?? '';
   }
 
   #clientOf(server: string): Client {
@@ -103,45 +104,65 @@ export class GrpcLink implements ServerLink {
   }
 
   #header(sequence: number): RequestHeader {
-    const { identity, clock } = this.#parts;
+    const { identity, home, clock } = this.#parts;
     return {
       fleet_id: idBytes(identity.fleetId),
       envoy_id: idBytes(identity.envoyId),
-      audience: identity.siteId,
-      highest_epoch: this.#epochs.highest,
-      owner_epoch: this.#epochs.owner,
+      audience: home.siteId,
+      highest_epoch: home.highestEpoch,
+      owner_epoch: home.ownerEpoch,
       sequence,
       sent_at_ms: clock.now() + this.clockOffsetMs,
     };
   }
 
-  /** Signs and sends; adopts the server's time once, jumps the sequence once, moves on to the next server when one does not answer. */
+  /** Signs and sends; a redirect that holds starts over at the new owner, a server that cannot help is followed by the next. */
   async #call(
     method: AgentMethod,
     payload: (header: RequestHeader) => Buffer,
     signal: AbortSignal,
   ): Promise<{ readonly reply: Buffer; readonly sequence: number }> {
-    const servers =
-      this.#client === undefined
-        ? this.#parts.servers()
-        : [this.#client.server, ...this.#parts.servers().filter((server) => server !== this.#client?.server)];
-    let last: CodedError | undefined;
-    for (const server of servers) {
-      for (let attempt = 0; attempt < 3; attempt++) {
-        const sequence = await this.#parts.sequence.next();
-        try {
-          return { reply: await this.#send(server, method, payload(this.#header(sequence)), signal), sequence };
-        } catch (thrown) {
-          if (!(thrown instanceof CodedError)) throw thrown;
-          last = thrown;
-          if (!this.canRetry(thrown)) break;
-        }
+    const { home } = this.#parts;
+    let waiting = home.order;
+    /** an answer says more than silence, and that of the owner more than that of a fallback */
+    let answer: CodedError | undefined;
+    let silence: CodedError | undefined;
+    for (let server = waiting[0]; server !== undefined; server = waiting[0]) {
+      waiting = waiting.slice(1);
+      const result = await this.#ask(server, method, payload, signal);
+      if (!(result instanceof CodedError)) {
+        home.answered(server);
+        return result;
       }
-      if (last?.code !== 'UNREACHABLE' && last?.code !== 'DEADLINE' && last?.code !== 'RETRY_ELSEWHERE' && last?.code !== 'SHUTTING_DOWN')
-        break;
+      if (isSilence(result)) silence = result;
+      else answer ??= result;
+      if (signal.aborted) break;
+      if (await home.follow(result)) {
+        waiting = home.order;
+        answer = undefined;
+      } else if (!isForAnother(result)) throw result;
+      else home.failed(server);
       this.close();
     }
-    throw last ?? new CodedError('UNREACHABLE', 'no server is configured');
+    throw answer ?? silence ?? new CodedError('UNREACHABLE', 'no server is configured');
+  }
+
+  /** One server; adopts its time once, jumps the sequence once. */
+  async #ask(
+    server: string,
+    method: AgentMethod,
+    payload: (header: RequestHeader) => Buffer,
+    signal: AbortSignal,
+  ): Promise<{ readonly reply: Buffer; readonly sequence: number } | CodedError> {
+    for (let attempt = 0; ; attempt++) {
+      const sequence = await this.#parts.sequence.next();
+      try {
+        return { reply: await this.#send(server, method, payload(this.#header(sequence)), signal), sequence };
+      } catch (thrown) {
+        if (!(thrown instanceof CodedError)) throw thrown;
+        if (!this.canRetry(thrown) || attempt >= 2) return thrown;
+      }
+    }
   }
 
   /** Learns time and sequence from a refusal. True when the same request, freshly signed, can succeed now. */
@@ -189,14 +210,13 @@ export class GrpcLink implements ServerLink {
       scope: 'bundle',
       now: clock.now() + this.clockOffsetMs,
       revokedSerials: trust.revokedSerials,
-      siteId: this.#parts.identity.siteId,
+      siteId: this.#parts.home.siteId,
     });
     if (!verifyFor(domain, key.publicKey, reply.payload, reply.signature)) throw new CodedError('BUNDLE_REJECTED', 'bad_reply_signature');
   }
 
   async checkIn(message: CheckIn, signal: AbortSignal): Promise<CheckInReply> {
-    this.#epochs = { highest: message.highestEpoch, owner: message.ownerEpoch };
-    const { trust, version } = this.#parts;
+    const { trust, home, version } = this.#parts;
     const { traits } = message;
     const payload = (header: RequestHeader) =>
       codecs.checkInRequest.encode({
@@ -220,8 +240,9 @@ export class GrpcLink implements ServerLink {
         mode: message.mode,
         flags: [...message.flags],
         known_keys: [...trust.keyIds],
-        directive_hash: hex(message.authorityHash),
-        renew: message.renew,
+        // a new owner has to say with a header of its own that its time has begun
+        directive_hash: home.holdsOwnHeader ? hex(message.authorityHash) : Buffer.alloc(0),
+        renew: message.renew || !home.holdsOwnHeader,
         agent_version: version,
         bundle_rejected: message.bundleRejected,
       });
@@ -233,6 +254,11 @@ export class GrpcLink implements ServerLink {
       if (reply.no_change !== undefined) return { kind: 'no_change', hints, keyId: reply.no_change.key_id, head: reply.no_change.head };
       if (reply.signed === undefined) throw new CodedError('BUNDLE_REJECTED', 'empty_answer');
       return { hints, ...(await this.#signedAnswer(reply.signed, sequence, signal)) };
+    } catch (thrown) {
+      // the REST port, which has the large bodies, may be the one to know of the new owner
+      if (!(thrown instanceof CodedError) || !(await home.follow(thrown))) throw thrown;
+      this.close();
+      return await this.checkIn(message, signal);
     } finally {
       if (!hints.keepConnection) this.close();
     }
@@ -262,7 +288,7 @@ export class GrpcLink implements ServerLink {
 
   /** A large body comes over REST with the same certificate and a signature of its own. */
   async #fetchBody(sha256: string, length: number, signal: AbortSignal): Promise<Buffer> {
-    const { identity, apiAddr, sequence } = this.#parts;
+    const { identity, home, sequence } = this.#parts;
     const path = `/agent/v1/bodies/${sha256}`;
     const payload = codecs.httpPayload.encode({
       header: this.#header(await sequence.next()),
@@ -272,7 +298,7 @@ export class GrpcLink implements ServerLink {
     });
     const reply = await httpsCall({
       method: 'GET',
-      url: new URL(path, apiAddr),
+      url: new URL(path, home.apiUrl),
       headers: { 'vigo-signed': `${payload.toString('base64')}.${signFor('agentHttp', identity.signingKey, payload).toString('base64')}` },
       rootCa: identity.caBundle,
       identity: identity.tls,
@@ -309,12 +335,13 @@ export class GrpcLink implements ServerLink {
       (header) => codecs.resolveSecretsRequest.encode({ header, body_sha256: hex(bodySha256), refs: [...refs], nonce }),
       signal,
     );
+    const { siteId } = this.#parts.home;
     const signed = codecs.signedReply.decode(reply);
     await this.#open('resolveSecretsReply', signed);
     const sealed = codecs.sealedSecrets.decode(signed.payload);
     if (idText(sealed.envoy_id) !== this.#parts.identity.envoyId || sealed.sequence !== sequence || !nonce.equals(sealed.nonce))
       throw new CodedError('BUNDLE_REJECTED', 'answer_to_another_request');
-    return { enc: sealed.enc, ct: sealed.ct, nonce, secretsEpoch: sealed.secrets_epoch };
+    return { enc: sealed.enc, ct: sealed.ct, nonce, secretsEpoch: sealed.secrets_epoch, siteId };
   }
 
   close(): void {

@@ -11,8 +11,6 @@ export interface CheckIn {
   readonly policyHash: string;
   readonly heldHeaderHash: string;
   readonly heldSeq: number;
-  readonly highestEpoch: number;
-  readonly ownerEpoch: number;
   readonly secretsEpoch: number;
   readonly traits: TraitsDelta;
   readonly pendingResults: number;
@@ -51,6 +49,8 @@ export interface SealedAnswer {
   readonly ct: Uint8Array;
   readonly nonce: Uint8Array;
   readonly secretsEpoch: number;
+  /** the site that sealed them */
+  readonly siteId: string;
 }
 
 export type ReportResult = 'accepted' | 'duplicate' | 'unknown_result' | 'refused';

@@ -3,6 +3,7 @@ import { z } from 'zod';
 import type { CodedError } from '../../core/base/errors.ts';
 import { openDelegation, openRevocation, type SignedRecord, type TrustedKey } from '../../core/crypto/delegation.ts';
 import { verifyFor } from '../../core/crypto/domain.ts';
+import { type Grant, openGrant, type SignedGrant } from '../../core/policy/ownership.ts';
 import type { StateStore } from '../state/state-store.ts';
 
 const signedRevocationSchema = z.object({ record: z.string(), signature: z.string(), key_id: z.string() });
@@ -43,6 +44,11 @@ export class TrustStore {
     const key = this.#add(record);
     await this.#facts.set('delegations', [...this.#records.values()]);
     return key;
+  }
+
+  /** @throws CodedError BUNDLE_REJECTED when no server that may say who owns an envoy has signed it */
+  openGrant(signed: SignedGrant): Grant {
+    return openGrant(signed, { rootPublicKey: this.#rootPublicKey, fleetId: this.#fleetId, revokedSerials: this.revokedSerials });
   }
 
   /** A revocation is kept for good. */

@@ -4,6 +4,7 @@ import type { Json } from '../../core/base/json.ts';
 import type { Body } from '../../core/policy/body.ts';
 import type { BundleHeader } from '../../core/policy/bundle.ts';
 import type { RunReport } from '../../core/policy/outcome.ts';
+import type { Owner } from '../link/owner.ts';
 
 /** `text` is what was signed: a later version's members, which `body` leaves out, are part of its hash. */
 export interface HeldBody {
@@ -31,6 +32,8 @@ export const sealedSecretsSchema = z.object({
   body_sha256: z.string(),
   secrets_epoch: z.number(),
   refs: z.array(z.string()),
+  /** who sealed them; absent: the site of the enrolment */
+  site_id: z.string().optional(),
 });
 export type KeptSecrets = z.output<typeof sealedSecretsSchema>;
 
@@ -53,6 +56,10 @@ export interface Facts {
   clockSkewMs: number;
   revoked: boolean;
   noPolicy: string;
+  /** the newest grant that was followed */
+  owner: Owner;
+  /** two sites were named owner with one epoch: told in the next check-in */
+  ownerEquivocation: boolean;
 }
 
 export interface TraitsRecord {

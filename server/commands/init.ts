@@ -65,7 +65,8 @@ export const init = serverCommand({
       admin,
       offlineRoot: flags.offlineRoot,
       forceEmpty: flags.forceEmpty,
-      exampleTree: existsSync(exampleTree) ? exampleTree : undefined,
+      // a spoke takes its policy from the hub
+      exampleTree: flags.role !== 'spoke' && existsSync(exampleTree) ? exampleTree : undefined,
       joinToken: token,
       settings: { server, ...(spanner === undefined ? {} : { spanner }) },
       clock: systemClock,

@@ -5,13 +5,16 @@ import { Kysely, sql } from 'kysely';
 import { CodedError, messageOf } from '../../core/base/errors.ts';
 import { auditStore, checkpointStore } from './audit-log.ts';
 import { counterStore } from './counters.ts';
+import { drainStore } from './drains.ts';
 import { envoyStore } from './envoys.ts';
 import { migrate } from './migrate.ts';
 import type { DialectName, Migration } from './migrations/migration.ts';
+import { moveStore } from './moves.ts';
 import { ownershipStore } from './ownerships.ts';
 import { parsePostgresUrl, postgresDialect } from './postgres-dialect.ts';
 import { releaseStore } from './releases.ts';
 import { rolloutStore } from './rollouts.ts';
+import { rosterLogStore, rosterStore } from './roster.ts';
 import { runStore } from './runs.ts';
 import type { Schema } from './schema.ts';
 import { siteStore } from './sites.ts';
@@ -43,6 +46,10 @@ function tables(db: Kysely<Schema>, dialect: DialectName): Tables {
     releases: releaseStore(db),
     rollouts: rolloutStore(db),
     counters: counterStore(db, dialect === 'postgres' ? 'greatest' : 'max'),
+    drains: drainStore(db),
+    moves: moveStore(db),
+    roster: rosterStore(db),
+    rosterLog: rosterLogStore(db),
     apiTokens: apiTokenStore(db),
     users: userStore(db),
     sites: siteStore(db),

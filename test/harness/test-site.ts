@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type AgentIdentity, enrollKeys } from '../../agent/enroll/identity.ts';
 import { GrpcLink } from '../../agent/link/grpc-link.ts';
+import { Home } from '../../agent/link/home.ts';
 import { Sequence } from '../../agent/link/sequence.ts';
 import { TrustStore } from '../../agent/link/trust.ts';
 import { openStateStore } from '../../agent/state/lmdb-state-store.ts';
@@ -104,6 +105,16 @@ export class TestSite {
     return join(this.dir, 'server');
   }
 
+  /** What the config file of an envoy of this site would say; the port changes with every start. */
+  readonly configured = {
+    site: this,
+    get server() {
+      return `localhost:${this.site.server.rpcPort}`;
+    },
+    api_addr: 'https://localhost:1',
+    fallback_servers: [],
+  };
+
   async init(settings: Readonly<Record<string, unknown>> = {}): Promise<void> {
     const server = { grpc_listen: '127.0.0.1:0', api_listen: '127.0.0.1:0' };
     await initSite({
@@ -198,8 +209,13 @@ export class TestSite {
       sequence,
       clock: systemClock,
       version: '0',
-      servers: () => [`localhost:${this.server.rpcPort}`],
-      apiAddr: 'https://localhost:1',
+      home: new Home({
+        enrolled: identity,
+        configured: this.configured,
+        trust,
+        state,
+        log: this.log,
+      }),
     });
     const envoy = { identity, state, trust, sequence, link };
     this.#opened.push(envoy);

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
 import { checkIn } from '../../../agent/check-in.ts';
 import { GrpcLink } from '../../../agent/link/grpc-link.ts';
+import { Home } from '../../../agent/link/home.ts';
 import { Sequence } from '../../../agent/link/sequence.ts';
 import { TrustStore } from '../../../agent/link/trust.ts';
 import { openStateStore } from '../../../agent/state/lmdb-state-store.ts';
@@ -149,15 +150,13 @@ describe('clocks a year off', () => {
   function withClock(envoy: TestEnvoy, clock: Clock) {
     const { identity, trust, state } = envoy;
     const sequence = new Sequence(state.facts, clock.now());
-    const servers = () => [`localhost:${site.server.rpcPort}`];
     const link = new GrpcLink({
       identity,
       trust,
       sequence,
       clock: { ...clock, now: () => clock.now() },
       version: '0',
-      servers,
-      apiAddr: 'https://localhost:1',
+      home: new Home({ enrolled: identity, configured: site.configured, trust, state, log: site.log }),
     });
     const talk = async (): Promise<string> =>
       (
