@@ -9,13 +9,18 @@ import { heartbeatOf } from '../server/spanner/site/heartbeat.ts';
 import { siteOwning } from '../server/spanner/site/owning.ts';
 import { HubLink } from './hub-link.ts';
 import { createSpokeReleases } from './releases.ts';
+import { keepRenewed } from './renewal.ts';
 
 export const spokeRole: SiteRole = async (site) => {
   const { parts, ownHandlers } = site;
   const { settings } = parts;
   let session: LinkSession | undefined;
+<<<<<<< HEAD
   const releases = createSpokeReleases(site, () => session);
   const owning = siteOwning(site);
+  const renewal = keepRenewed(parts, () => session);
+=======
+>>>>>>> sync
   const heartbeat = heartbeatOf(parts);
   const link = new HubLink({
     server: parts,
@@ -27,6 +32,7 @@ export const spokeRole: SiteRole = async (site) => {
     welcomed: () => undefined,
     up: (fresh) => {
       session = fresh;
+      renewal.check();
       fresh.onClose(() => {
         if (session === fresh) session = undefined;
       });
@@ -59,6 +65,7 @@ export const spokeRole: SiteRole = async (site) => {
       return Promise.resolve();
     },
     stop: async () => {
+      renewal.stop();
       await link.stop();
       await releases.stop();
     },

@@ -1,6 +1,6 @@
 /** The audit log and its proofs. */
 import { z } from 'zod';
-import { pageOf, pageQuery, route, smallText, time } from './route.ts';
+import { fleetQuery, pageOf, pageQuery, route, smallText, time } from './route.ts';
 
 export const auditRowSchema = z.object({
   seq: z.number(),
@@ -19,6 +19,7 @@ export const listAudit = route({
   permission: 'audit.read',
   query: z.strictObject({
     ...pageQuery,
+    ...fleetQuery,
     since: z.iso.datetime({ offset: true }).optional(),
     until: z.iso.datetime({ offset: true }).optional(),
     actor: smallText.optional(),

@@ -1,6 +1,6 @@
 /** Enrolment tokens. */
 import { z } from 'zod';
-import { idParams, pageOf, pageQuery, route, smallText, time } from './route.ts';
+import { fleetQuery, idParams, pageOf, pageQuery, route, smallText, time } from './route.ts';
 
 export const TOKEN_STATES = ['active', 'spent', 'expired', 'revoked'] as const;
 
@@ -46,7 +46,7 @@ export const listTokens = route({
   method: 'GET',
   path: '/tokens',
   permission: 'token.manage',
-  query: z.strictObject({ ...pageQuery, state: z.enum(TOKEN_STATES).optional() }),
+  query: z.strictObject({ ...pageQuery, ...fleetQuery, state: z.enum(TOKEN_STATES).optional() }),
   reply: pageOf(tokenSchema),
   codes: ['CURSOR_EXPIRED'],
 });

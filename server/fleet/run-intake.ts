@@ -63,6 +63,11 @@ export class RunIntake {
     this.#lastHash.set(slot, hash);
   }
 
+  /** It left: a heartbeat of a later stay stands for nothing of this one. */
+  forget(slot: number): void {
+    this.#lastHash.delete(slot);
+  }
+
   /** One result per report, in order. Reports about somebody else are refused. */
   async take(
     slot: number,

@@ -76,6 +76,8 @@ export const METRICS = {
   vigo_move_seconds: { kind: 'histogram', help: 'a move from its intent until the envoy was seen at its new site', buckets: [0.1, 0.5, 1, 5, 10, 30, 60, 300, 900, 3600] },
   vigo_drain_remaining: { kind: 'gauge', help: 'envoys that a draining spoke has yet', labels: { spoke: 'name' } },
   vigo_owner_epoch_max: { kind: 'gauge', help: 'highest owner epoch in the roster' },
+  vigo_fanout_seconds: { kind: 'histogram', help: 'answers of spokes to questions about the fleet', labels: { spoke: 'name' }, buckets: LATENCY },
+  vigo_fanout_incomplete_total: { kind: 'counter', help: 'questions about the fleet that a spoke did not answer', labels: { spoke: 'name' } },
   vigo_spoke_release_lag: { kind: 'gauge', help: 'releases a spoke is behind', labels: { spoke: 'name' } },
   vigo_metrics_dropped_series_total: { kind: 'counter', help: 'label sets beyond the limit' },
 } as const satisfies Record<string, Row>;

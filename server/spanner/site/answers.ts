@@ -1,6 +1,9 @@
 /** What every site answers to its hub, the hub's own site included. */
 import type { RoleSite } from '../../role.ts';
 import type { Answer, LinkSession } from '../link.ts';
+import { answerQueries } from './query.ts';
+import { answerReleaseHealth } from './release-health.ts';
+import { trustAnswers } from './trust.ts';
 
 export interface SiteContext {
   readonly site: RoleSite;
@@ -8,6 +11,11 @@ export interface SiteContext {
   hub(): LinkSession | undefined;
 }
 
-export function siteAnswers(_context: SiteContext): readonly Answer[] {
-  return [];
+export function siteAnswers({ site }: SiteContext): readonly Answer[] {
+  const { fleet, releases } = site.parts;
+  return [
+    answerQueries(site.ownHandlers),
+    answerReleaseHealth({ fleet, serving: () => releases.live?.number ?? 0 }),
+    ...trustAnswers(site.parts),
+  ];
 }
