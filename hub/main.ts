@@ -7,12 +7,8 @@ import { pairedSessions } from '../server/spanner/paired.ts';
 import { partyOf } from '../server/spanner/party.ts';
 import { siteAnswers } from '../server/spanner/site/answers.ts';
 import { heartbeatOf } from '../server/spanner/site/heartbeat.ts';
-<<<<<<< HEAD
 import { siteOwning } from '../server/spanner/site/owning.ts';
-import { createHubFleet } from './fleet.ts';
-=======
 import { createHubFleet, ownerIn } from './fleet.ts';
->>>>>>> sync
 import { hubHandlers } from './handlers.ts';
 import { Joins } from './join.ts';
 import { HubLinks } from './links.ts';
@@ -33,13 +29,12 @@ export const hubRole: SiteRole = async (site) => {
   const { settings, clock, identity } = parts;
   const sites = await SiteRegistry.open(parts.store.sites, settings.spanner, clock);
   const joins = new Joins(parts, sites);
-<<<<<<< HEAD
   const moving = createMoving(parts, sites);
   const releases = createHubReleases(site, {
     ids: () => sites.list().flatMap(({ id, own }) => (own ? [] : [id])),
     session: (spoke) => sites.session(spoke),
   });
-  const fleet = createHubFleet(site, sites, (name) => moving.roster.ownerOf(name));
+  const fleet = createHubFleet(site, sites, ownerIn(parts.store.roster));
   const trust: HubTrust = new HubTrust(parts, sites, (siteId, reason) => links.drop(siteId, reason));
   /** kinds that sites may ask */
   const answers: readonly Answer[] = [...moving.answers, ...releases.answers, ...trust.answers];
@@ -49,17 +44,6 @@ export const hubRole: SiteRole = async (site) => {
     (session) => moving.linked(session),
     (session) => (session.siteId === identity.siteId ? Promise.resolve() : releases.welcome(session)),
   ];
-=======
-  const releases = createHubReleases(site, {
-    ids: () => sites.list().flatMap(({ id, own }) => (own ? [] : [id])),
-    session: (id) => sites.session(id),
-  });
-  const fleet = createHubFleet(site, sites, ownerIn(parts.store.roster));
-  /** kinds that sites may ask */
-  const answers: readonly Answer[] = [...releases.answers];
-  /** what happens with each fresh link, in this order */
-  const steps: readonly ((session: LinkSession) => Promise<void>)[] = [(session) => releases.welcome(session)];
->>>>>>> sync
   /** what the signed welcome adds */
   const welcome = (_siteId: string): Promise<JsonObject> => Promise.resolve({});
   for (const step of steps) sites.onSession(step);

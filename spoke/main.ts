@@ -15,12 +15,9 @@ export const spokeRole: SiteRole = async (site) => {
   const { parts, ownHandlers } = site;
   const { settings } = parts;
   let session: LinkSession | undefined;
-<<<<<<< HEAD
   const releases = createSpokeReleases(site, () => session);
   const owning = siteOwning(site);
   const renewal = keepRenewed(parts, () => session);
-=======
->>>>>>> sync
   const heartbeat = heartbeatOf(parts);
   const link = new HubLink({
     server: parts,

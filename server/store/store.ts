@@ -9,15 +9,11 @@ import type { MoveStore } from './moves.ts';
 import type { OwnershipStore } from './ownerships.ts';
 import type { RolloutStore } from './rollouts.ts';
 import type { RosterLogStore, RosterStore } from './roster.ts';
-<<<<<<< HEAD
-=======
-
-export type { AuditFilter, AuditHead, AuditRow, AuditStore, CheckpointRow, CheckpointStore } from './audit-rows.ts';
->>>>>>> sync
-
-/** `departed`: another site owns it now, and what is here waits until that one has seen it */
 import type { SiteStore } from './site-row.ts';
 
+export type { AuditFilter, AuditHead, AuditRow, AuditStore, CheckpointRow, CheckpointStore } from './audit-rows.ts';
+
+/** `departed`: another site owns it now, and what is here waits until that one has seen it */
 export const ENVOY_STATUSES = ['active', 'pending', 'revoked', 'departed'] as const;
 export type EnvoyStatus = (typeof ENVOY_STATUSES)[number];
 
