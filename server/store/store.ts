@@ -9,10 +9,9 @@ import type { MoveStore } from './moves.ts';
 import type { OwnershipStore } from './ownerships.ts';
 import type { RolloutStore } from './rollouts.ts';
 import type { RosterLogStore, RosterStore } from './roster.ts';
+import type { SiteStore } from './site-row.ts';
 
 export type { AuditFilter, AuditHead, AuditRow, AuditStore, CheckpointRow, CheckpointStore } from './audit-rows.ts';
-
-import type { SiteStore } from './site-row.ts';
 
 /** `departed`: another site owns it now, and what is here waits until that one has seen it */
 export const ENVOY_STATUSES = ['active', 'pending', 'revoked', 'departed'] as const;
