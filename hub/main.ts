@@ -7,9 +7,13 @@ import { pairedSessions } from '../server/spanner/paired.ts';
 import { partyOf } from '../server/spanner/party.ts';
 import { siteAnswers } from '../server/spanner/site/answers.ts';
 import { heartbeatOf } from '../server/spanner/site/heartbeat.ts';
+import { siteOwning } from '../server/spanner/site/owning.ts';
+import { createHubFleet } from './fleet.ts';
 import { hubHandlers } from './handlers.ts';
 import { Joins } from './join.ts';
 import { HubLinks } from './links.ts';
+import { observeSpokes } from './metrics.ts';
+import { createMoving } from './moving.ts';
 import { createHubReleases } from './releases.ts';
 import { newSite, SiteRegistry } from './sites.ts';
 import { Spokes } from './spokes.ts';
@@ -25,21 +29,25 @@ export const hubRole: SiteRole = async (site) => {
   const { parts, ownHandlers } = site;
   const { settings, clock, identity } = parts;
   const sites = await SiteRegistry.open(parts.store.sites, settings.spanner, clock);
+  observeSpokes(parts.metrics, sites);
   const joins = new Joins(parts, sites);
-  /** kinds that sites may ask */
+  const moving = createMoving(parts, sites);
   const releases = createHubReleases(site, {
     ids: () => sites.list().flatMap(({ id, own }) => (own ? [] : [id])),
     session: (spoke) => sites.session(spoke),
   });
+  const fleet = createHubFleet(site, sites, (name) => moving.roster.ownerOf(name));
   const trust: HubTrust = new HubTrust(parts, sites, (siteId, reason) => links.drop(siteId, reason));
-  const answers: readonly Answer[] = [...releases.answers, ...trust.answers];
+  /** kinds that sites may ask */
+  const answers: readonly Answer[] = [...moving.answers, ...releases.answers, ...trust.answers];
   /** what happens with each fresh link, in this order */
   const steps: readonly ((session: LinkSession) => Promise<void>)[] = [
     (session) => trust.exchange(session),
-    (session) => (session.siteId === identity.siteId ? Promise.resolve() : releases.offer(session)),
+    (session) => moving.linked(session),
+    (session) => (session.siteId === identity.siteId ? Promise.resolve() : releases.welcome(session)),
   ];
   /** what the signed welcome adds */
-  const welcome = (_siteId: string): Promise<JsonObject> => Promise.resolve({});
+  const welcome = (siteId: string): Promise<JsonObject> => Promise.resolve({ fenced: sites.get(siteId)?.state === 'evacuated' });
   for (const step of steps) sites.onSession(step);
   const links: HubLinks = new HubLinks({
     server: parts,
@@ -51,8 +59,9 @@ export const hubRole: SiteRole = async (site) => {
   });
   const spokes = new Spokes(parts, sites, (siteId) => links.drop(siteId, 'the spoke was removed'));
   return {
-    handlers: replaced(ownHandlers, [...hubHandlers({ parts, sites, joins, spokes }), ...releases.handlers]),
+    handlers: replaced(ownHandlers, [...hubHandlers({ parts, sites, joins, spokes }), ...releases.handlers, ...fleet.handlers]),
     up: async ({ rpcPort }) => {
+      await moving.start();
       if (settings.spanner.own_envoys) {
         const own = {
           ...newSite(identity.siteId, 'settings', clock.now()),
@@ -62,11 +71,13 @@ export const hubRole: SiteRole = async (site) => {
           epoch: identity.epoch,
         };
         let toHub: LinkSession | undefined;
-        const ownAnswers = siteAnswers({ site, hub: () => toHub });
+        const owning = siteOwning(site);
+        const ownAnswers = [...siteAnswers({ site, hub: () => toHub }), ...owning.answers];
         const [toOwn, back] = pairedSessions({ siteId: identity.siteId, answers }, { siteId: identity.siteId, answers: ownAnswers });
         toHub = back;
         sites.addOwn(own, toOwn, heartbeatOf(parts));
         for (const step of steps) await step(toOwn);
+        owning.linked(back);
       }
       await releases.start();
       links.start();
@@ -74,6 +85,7 @@ export const hubRole: SiteRole = async (site) => {
     },
     stop: async () => {
       links.stop();
+      await moving.stop();
       await releases.stop();
     },
   };

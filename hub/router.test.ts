@@ -46,7 +46,12 @@ describe('when nobody is there for it', () => {
     ['no pattern, a default', [site('a', ['x'])], 'a', { siteId: 'a', busy: false }],
     ['no pattern, a default that is not there', [site('a', ['x'])], 'b', { siteId: undefined, busy: false }],
     ['the default drains', [site('a', ['x'], { accepts: false })], 'a', { siteId: undefined, busy: true }],
-    ['the only match drains, the default does not take its place', [site('a', ['h'], { accepts: false }), site('b', [])], 'b', { siteId: undefined, busy: true }],
+    [
+      'the only match drains, the default does not take its place',
+      [site('a', ['h'], { accepts: false }), site('b', [])],
+      'b',
+      { siteId: undefined, busy: true },
+    ],
     ['a wider pattern takes its place', [site('a', ['h'], { accepts: false }), site('b', ['*'])], undefined, { siteId: 'b', busy: false }],
   ] as const)('%s', (_name, sites, fallback, expected) => {
     expect(routeOf('h', sites, fallback)).toMatchObject(expected);
@@ -87,7 +92,11 @@ describe('properties', () => {
       fc.property(hostname, weighted, fc.nat(), (host, sites, pick) => {
         const gone = sites[pick % sites.length]!.id;
         const before = routeOf(host, sharing(sites), undefined).siteId;
-        const after = routeOf(host, sharing(sites).map((each) => (each.id === gone ? { ...each, accepts: false } : each)), undefined).siteId;
+        const after = routeOf(
+          host,
+          sharing(sites).map((each) => (each.id === gone ? { ...each, accepts: false } : each)),
+          undefined,
+        ).siteId;
         if (before !== gone) expect(after).toBe(before);
         else expect(after).not.toBe(gone);
       }),
@@ -99,17 +108,25 @@ describe('properties', () => {
       fc.property(hostname, weighted, fc.nat(), (host, sites, pick) => {
         const chosen = sites[pick % sites.length]!.id;
         const heavier = sites.map((each) => (each.id === chosen ? { ...each, weight: each.weight + 500 } : each));
-        if (routeOf(host, sharing(sites), undefined).siteId === chosen) expect(routeOf(host, sharing(heavier), undefined).siteId).toBe(chosen);
+        if (routeOf(host, sharing(sites), undefined).siteId === chosen)
+          expect(routeOf(host, sharing(heavier), undefined).siteId).toBe(chosen);
       }),
     );
   });
 
   test('no other matching pattern beats the chosen one', () => {
     const pattern = fc.oneof(fc.constantFrom('*', 'a*', '*.b', 'a?.b', 'a[0-9]*', 'ab.c'), hostname);
-    const sites = fc.array(fc.record({ patterns: fc.array(pattern, { maxLength: 4 }), accepts: fc.boolean() }), { minLength: 1, maxLength: 5 });
+    const sites = fc.array(fc.record({ patterns: fc.array(pattern, { maxLength: 4 }), accepts: fc.boolean() }), {
+      minLength: 1,
+      maxLength: 5,
+    });
     fc.assert(
       fc.property(hostname, sites, (host, list) => {
-        const { siteId, tried, busy } = routeOf(host, list.map((each, index) => site(`s${index}`, each.patterns, each)), undefined);
+        const { siteId, tried, busy } = routeOf(
+          host,
+          list.map((each, index) => site(`s${index}`, each.patterns, each)),
+          undefined,
+        );
         const usable = tried.filter((each) => each.matches && list[Number(each.siteId.slice(1))]!.accepts);
         const best = tried.filter(({ chosen }) => chosen);
         expect(usable.length > 0).toBe(siteId !== undefined);

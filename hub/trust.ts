@@ -47,7 +47,11 @@ export class HubTrust {
     const now = clock.now();
     const ca = csr === null ? null : await certifySiteCa(paths, siteId, csr, now);
     const publicKey = Buffer.from(site.serverKey, 'base64');
-    const delegation = delegateSpoke(paths, { fleetId: identity.fleetId, siteId, serverId: site.serverId, publicKey, epoch: site.epoch }, now);
+    const delegation = delegateSpoke(
+      paths,
+      { fleetId: identity.fleetId, siteId, serverId: site.serverId, publicKey, epoch: site.epoch },
+      now,
+    );
     // those before stay good until they run out: a removal must be able to revoke them
     const held = [delegation, ...delegationsOf(site).filter((each) => datesOf(each).not_after > now)];
     await store.transaction(async (tx) => {

@@ -6,6 +6,7 @@ import type { LinkSession } from '../server/spanner/link.ts';
 import { partyOf } from '../server/spanner/party.ts';
 import { siteAnswers } from '../server/spanner/site/answers.ts';
 import { heartbeatOf } from '../server/spanner/site/heartbeat.ts';
+import { siteOwning } from '../server/spanner/site/owning.ts';
 import { HubLink } from './hub-link.ts';
 import { createSpokeReleases } from './releases.ts';
 import { keepRenewed } from './renewal.ts';
@@ -16,21 +17,26 @@ export const spokeRole: SiteRole = async (site) => {
   let session: LinkSession | undefined;
   const releases = createSpokeReleases(site, () => session);
   const renewal = keepRenewed(parts, () => session);
+  const owning = siteOwning(site);
   const heartbeat = heartbeatOf(parts);
   const link = new HubLink({
     server: parts,
     party: partyOf(parts),
-    answers: [...siteAnswers({ site, hub: () => session }), ...releases.answers],
+    answers: [...siteAnswers({ site, hub: () => session }), ...owning.answers, ...releases.answers],
     tls: () => parts.tls(),
     facts: () => ({ ...heartbeat(), api_url: settings.server.public_url, advertise: parts.advertised }),
     heartbeat,
-    welcomed: () => undefined,
+    welcomed: async ({ fenced }) => {
+      // its envoys were given to others: nobody is served before the hub says otherwise
+      if (typeof fenced === 'boolean' && fenced !== parts.ownership.isFenced) await parts.ownership.fence(fenced);
+    },
     up: (fresh) => {
       session = fresh;
       renewal.check();
       fresh.onClose(() => {
         if (session === fresh) session = undefined;
       });
+      owning.linked(fresh);
     },
     revoked: (reason) => parts.log.error('the hub says that this server is out', { code: 'REVOKED', reason }),
   });

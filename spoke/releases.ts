@@ -16,7 +16,7 @@ export function createSpokeReleases(
   const receiver = new ReleaseReceiver({
     publisher,
     authority: identity,
-    revokedSerials: parts.revocations.serials,
+    revokedSerials: () => parts.revocations.serials,
     store,
     temp: paths.temp,
     batchBytes: FETCH_BYTES,

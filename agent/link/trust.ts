@@ -33,8 +33,13 @@ export class TrustStore {
 
   /** Keys whose delegation need not be sent along: one in the last third of its life is asked for anew. */
   keyIds(now: number): readonly string[] {
-    return [...this.#keys].flatMap(([id, { delegation: { not_before: from, not_after: until } }]) =>
-      now >= from && now < from + ((until - from) * 2) / 3 ? [id] : [],
+    return [...this.#keys].flatMap(
+      ([
+        id,
+        {
+          delegation: { not_before: from, not_after: until },
+        },
+      ]) => (now >= from && now < from + ((until - from) * 2) / 3 ? [id] : []),
     );
   }
 

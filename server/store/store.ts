@@ -6,6 +6,7 @@ import type { ConvergenceRecord } from '../fleet/convergence.ts';
 import type { DrainStore } from './drains.ts';
 import type { MoveStore } from './moves.ts';
 import type { OwnershipStore } from './ownerships.ts';
+import type { RolloutStore } from './rollouts.ts';
 import type { RosterLogStore, RosterStore } from './roster.ts';
 
 /** `departed`: another site owns it now, and what is here waits until that one has seen it */
@@ -273,36 +274,6 @@ export interface ReleaseStore {
   update(number: number, change: Pick<Partial<ReleaseRow>, 'result' | 'watch'>): Promise<boolean>;
   /** the live one becomes `superseded`, the named one `live` */
   makeLive(number: number): Promise<void>;
-}
-
-/** What a ring is judged by. */
-export interface RingHealth {
-  readonly envoys: number;
-  readonly good: number;
-  readonly silent: number;
-}
-
-/** A release on its way through the rings of a hub. */
-export interface RolloutRow {
-  /** 0 while the release is being published */
-  readonly number: number;
-  /** what sites serve that are not reached yet; 0: nothing */
-  readonly former: number;
-  readonly state: 'preparing' | 'running' | 'done' | 'reverted' | 'stopped' | 'superseded';
-  /** place of the ring under way */
-  readonly ring: number;
-  readonly rings: readonly { readonly name: string; readonly spoke: string | null; readonly soakMs: number; readonly minOkPct: number }[];
-  /** of the ring under way, before it got the release; and since when it soaks */
-  readonly baseline?: (RingHealth & { readonly soakingSince: number }) | undefined;
-  readonly error: string;
-  readonly startedAt: number;
-  readonly changedAt: number;
-}
-
-export interface RolloutStore {
-  save(row: RolloutRow): Promise<void>;
-  newest(): Promise<RolloutRow | undefined>;
-  remove(number: number): Promise<void>;
 }
 
 /** Numbers that only grow and are never given out twice. */

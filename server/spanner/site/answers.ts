@@ -1,6 +1,8 @@
 /** What every site answers to its hub, the hub's own site included. */
 import type { RoleSite } from '../../role.ts';
 import type { Answer, LinkSession } from '../link.ts';
+import { answerQueries } from './query.ts';
+import { answerReleaseHealth } from './release-health.ts';
 import { trustAnswers } from './trust.ts';
 
 export interface SiteContext {
@@ -10,5 +12,10 @@ export interface SiteContext {
 }
 
 export function siteAnswers({ site }: SiteContext): readonly Answer[] {
-  return [...trustAnswers(site.parts)];
+  const { fleet, releases } = site.parts;
+  return [
+    ...trustAnswers(site.parts),
+    answerQueries(site.ownHandlers),
+    answerReleaseHealth({ fleet, serving: () => releases.live?.number ?? 0 }),
+  ];
 }
