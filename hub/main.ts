@@ -12,6 +12,7 @@ import { createHubFleet, ownerIn } from './fleet.ts';
 import { hubHandlers } from './handlers.ts';
 import { Joins } from './join.ts';
 import { HubLinks } from './links.ts';
+import { observeSpokes } from './metrics.ts';
 import { createMoving } from './moving.ts';
 import { createHubReleases } from './releases.ts';
 import { newSite, SiteRegistry } from './sites.ts';
@@ -28,6 +29,7 @@ export const hubRole: SiteRole = async (site) => {
   const { parts, ownHandlers } = site;
   const { settings, clock, identity } = parts;
   const sites = await SiteRegistry.open(parts.store.sites, settings.spanner, clock);
+  observeSpokes(parts.metrics, sites);
   const joins = new Joins(parts, sites);
   const moving = createMoving(parts, sites);
   const releases = createHubReleases(site, {
@@ -45,7 +47,7 @@ export const hubRole: SiteRole = async (site) => {
     (session) => (session.siteId === identity.siteId ? Promise.resolve() : releases.welcome(session)),
   ];
   /** what the signed welcome adds */
-  const welcome = (_siteId: string): Promise<JsonObject> => Promise.resolve({});
+  const welcome = (siteId: string): Promise<JsonObject> => Promise.resolve({ fenced: sites.get(siteId)?.state === 'evacuated' });
   for (const step of steps) sites.onSession(step);
   const links: HubLinks = new HubLinks({
     server: parts,

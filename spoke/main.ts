@@ -26,7 +26,10 @@ export const spokeRole: SiteRole = async (site) => {
     tls: () => parts.tls(),
     facts: () => ({ ...heartbeat(), api_url: settings.server.public_url, advertise: parts.advertised }),
     heartbeat,
-    welcomed: () => undefined,
+    welcomed: async ({ fenced }) => {
+      // its envoys were given to others: nobody is served before the hub says otherwise
+      if (typeof fenced === 'boolean' && fenced !== parts.ownership.isFenced) await parts.ownership.fence(fenced);
+    },
     up: (fresh) => {
       session = fresh;
       renewal.check();
