@@ -7,6 +7,7 @@ import { pairedSessions } from '../server/spanner/paired.ts';
 import { partyOf } from '../server/spanner/party.ts';
 import { siteAnswers } from '../server/spanner/site/answers.ts';
 import { heartbeatOf } from '../server/spanner/site/heartbeat.ts';
+import { createHubAudit } from './audit.ts';
 import { createHubFleet, ownerIn } from './fleet.ts';
 import { hubHandlers } from './handlers.ts';
 import { Joins } from './join.ts';
@@ -31,10 +32,16 @@ export const hubRole: SiteRole = async (site) => {
     session: (id) => sites.session(id),
   });
   const fleet = createHubFleet(site, sites, ownerIn(parts.store.roster));
+  const audit = createHubAudit(site, {
+    list: () => sites.list().flatMap(({ id, own, serverKey, link }) => (own ? [] : [{ id, serverKey, session: link.session }])),
+  });
   /** kinds that sites may ask */
-  const answers: readonly Answer[] = [...releases.answers];
+  const answers: readonly Answer[] = [...releases.answers, ...audit.copies.answers];
   /** what happens with each fresh link, in this order */
-  const steps: readonly ((session: LinkSession) => Promise<void>)[] = [(session) => releases.welcome(session)];
+  const steps: readonly ((session: LinkSession) => Promise<void>)[] = [
+    (session) => releases.welcome(session),
+    (session) => audit.welcome(session),
+  ];
   /** what the signed welcome adds */
   const welcome = (_siteId: string): Promise<JsonObject> => Promise.resolve({});
   for (const step of steps) sites.onSession(step);
@@ -48,7 +55,12 @@ export const hubRole: SiteRole = async (site) => {
   });
   const spokes = new Spokes(parts, sites, (siteId) => links.drop(siteId, 'the spoke was removed'));
   return {
-    handlers: replaced(ownHandlers, [...hubHandlers({ parts, sites, joins, spokes }), ...releases.handlers, ...fleet.handlers]),
+    handlers: replaced(ownHandlers, [
+      ...hubHandlers({ parts, sites, joins, spokes }),
+      ...releases.handlers,
+      ...fleet.handlers,
+      ...audit.handlers,
+    ]),
     up: async ({ rpcPort }) => {
       if (settings.spanner.own_envoys) {
         const own = {
@@ -66,12 +78,14 @@ export const hubRole: SiteRole = async (site) => {
         for (const step of steps) await step(toOwn);
       }
       await releases.start();
+      audit.copies.start();
       links.start();
       parts.log.info('links of spokes are taken', { rpc_port: rpcPort, spokes: sites.list().filter((each) => !each.own).length });
     },
     stop: async () => {
       links.stop();
       await releases.stop();
+      await audit.copies.stop();
     },
   };
 };

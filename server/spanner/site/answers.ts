@@ -1,6 +1,7 @@
 /** What every site answers to its hub, the hub's own site included. */
 import type { RoleSite } from '../../role.ts';
 import type { Answer, LinkSession } from '../link.ts';
+import { answerAuditPulls } from './audit.ts';
 import { answerQueries } from './query.ts';
 import { answerReleaseHealth } from './release-health.ts';
 
@@ -11,6 +12,10 @@ export interface SiteContext {
 }
 
 export function siteAnswers({ site }: SiteContext): readonly Answer[] {
-  const { fleet, releases } = site.parts;
-  return [answerQueries(site.ownHandlers), answerReleaseHealth({ fleet, serving: () => releases.live?.number ?? 0 })];
+  const { fleet, releases, store, checkpointer } = site.parts;
+  return [
+    answerAuditPulls({ store, checkpointer }),
+    answerQueries(site.ownHandlers),
+    answerReleaseHealth({ fleet, serving: () => releases.live?.number ?? 0 }),
+  ];
 }
