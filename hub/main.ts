@@ -7,14 +7,17 @@ import { pairedSessions } from '../server/spanner/paired.ts';
 import { partyOf } from '../server/spanner/party.ts';
 import { siteAnswers } from '../server/spanner/site/answers.ts';
 import { heartbeatOf } from '../server/spanner/site/heartbeat.ts';
+import { siteOwning } from '../server/spanner/site/owning.ts';
 import { createHubAudit } from './audit.ts';
 import { createHubFleet, ownerIn } from './fleet.ts';
 import { hubHandlers } from './handlers.ts';
 import { Joins } from './join.ts';
 import { HubLinks } from './links.ts';
+import { createMoving } from './moving.ts';
 import { createHubReleases } from './releases.ts';
 import { newSite, SiteRegistry } from './sites.ts';
 import { Spokes } from './spokes.ts';
+import { HubTrust } from './trust.ts';
 
 /** Own handlers, with those of the hub in place of those of the same name. */
 function replaced(own: readonly Handler[], hub: readonly Handler[]): readonly Handler[] {
@@ -27,25 +30,29 @@ export const hubRole: SiteRole = async (site) => {
   const { settings, clock, identity } = parts;
   const sites = await SiteRegistry.open(parts.store.sites, settings.spanner, clock);
   const joins = new Joins(parts, sites);
+  const moving = createMoving(parts, sites);
   const releases = createHubReleases(site, {
     ids: () => sites.list().flatMap(({ id, own }) => (own ? [] : [id])),
-    session: (id) => sites.session(id),
+    session: (spoke) => sites.session(spoke),
   });
   const fleet = createHubFleet(site, sites, ownerIn(parts.store.roster));
   const audit = createHubAudit(site, {
     list: () => sites.list().flatMap(({ id, own, serverKey, link }) => (own ? [] : [{ id, serverKey, session: link.session }])),
   });
+  const trust: HubTrust = new HubTrust(parts, sites, (siteId, reason) => links.drop(siteId, reason));
   /** kinds that sites may ask */
-  const answers: readonly Answer[] = [...releases.answers, ...audit.copies.answers];
+  const answers: readonly Answer[] = [...moving.answers, ...releases.answers, ...trust.answers, ...audit.copies.answers];
   /** what happens with each fresh link, in this order */
   const steps: readonly ((session: LinkSession) => Promise<void>)[] = [
-    (session) => releases.welcome(session),
+    (session) => trust.exchange(session),
+    (session) => moving.linked(session),
+    (session) => (session.siteId === identity.siteId ? Promise.resolve() : releases.welcome(session)),
     (session) => audit.welcome(session),
   ];
   /** what the signed welcome adds */
   const welcome = (_siteId: string): Promise<JsonObject> => Promise.resolve({});
   for (const step of steps) sites.onSession(step);
-  const links = new HubLinks({
+  const links: HubLinks = new HubLinks({
     server: parts,
     sites,
     party: partyOf(parts),
@@ -62,6 +69,7 @@ export const hubRole: SiteRole = async (site) => {
       ...audit.handlers,
     ]),
     up: async ({ rpcPort }) => {
+      await moving.start();
       if (settings.spanner.own_envoys) {
         const own = {
           ...newSite(identity.siteId, 'settings', clock.now()),
@@ -71,11 +79,13 @@ export const hubRole: SiteRole = async (site) => {
           epoch: identity.epoch,
         };
         let toHub: LinkSession | undefined;
-        const ownAnswers = siteAnswers({ site, hub: () => toHub });
+        const owning = siteOwning(site);
+        const ownAnswers = [...siteAnswers({ site, hub: () => toHub }), ...owning.answers];
         const [toOwn, back] = pairedSessions({ siteId: identity.siteId, answers }, { siteId: identity.siteId, answers: ownAnswers });
         toHub = back;
         sites.addOwn(own, toOwn, heartbeatOf(parts));
         for (const step of steps) await step(toOwn);
+        owning.linked(back);
       }
       await releases.start();
       audit.copies.start();
@@ -84,6 +94,7 @@ export const hubRole: SiteRole = async (site) => {
     },
     stop: async () => {
       links.stop();
+      await moving.stop();
       await releases.stop();
       await audit.copies.stop();
     },

@@ -161,7 +161,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       clock,
       identity,
       entryOf: (hostname) => releases.entryOf(hostname),
-      dropConnections: (envoyId) => dropConnections(envoyId),
+      dropConnections: (envoyId) => rpc.drop(envoyId),
     });
     await step(log, clock, 'ownership', () => ownership.start());
     const startedAt = clock.now();
@@ -201,8 +201,8 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
         metrics.count('vigo_requests_total', 1, { service: 'agent', method: forwarded.method, code: 'OK' });
         return reply;
       },
-      owner: async (envoyId) => {
-        const grant = await ownership.redirectOf(envoyId as EnvoyId);
+      owner: async (envoyId, wrongAudience) => {
+        const grant = await ownership.redirectOf(envoyId as EnvoyId, wrongAudience);
         if (grant !== undefined) metrics.count('vigo_redirects_total', 1);
         return Buffer.from(grant === undefined ? '' : JSON.stringify(grant));
       },
@@ -233,6 +233,10 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       },
     };
     const releases: ReleaseSwitch = new ReleaseSwitch({ fleet, rpc, clock, authority, observeAll: checkin.observe_only });
+    revocations.onChange(() => {
+      rotateTickets();
+      releases.refresh().catch(options.fatal);
+    });
     const rotation = setInterval(() => rotateTickets(), 3_600_000);
     rotation.unref();
     stops.push(() => clearInterval(rotation));
@@ -241,6 +245,11 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       rpc.useContext(tls.certificateChain, tls.privateKey, settings.server.tls.session_tickets ? newTicketKeys() : undefined);
     const renewCertificate = async () => {
       const fresh = await openIdentity(paths, identityOptions());
+      if (fresh.delegation.record !== identity.delegation.record) {
+        identity.delegation = fresh.delegation;
+        rpc.useDelegation(fresh.delegation);
+        log.info('the delegation was renewed', {});
+      }
       if (fresh.tls.certificateChain === tls.certificateChain) return undefined;
       tls = fresh.tls;
       rotateTickets();
@@ -270,6 +279,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       entryOf: (hostname) => releases.entryOf(hostname),
       environmentOf: (hostname) => releases.environmentOf(hostname),
       dropConnections,
+      announces: (hostname) => ownership.announces(hostname),
     });
     const authenticator = new Authenticator(
       fleet.columns,
@@ -305,7 +315,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       renew: (request, address) =>
         renew(
           request,
-          { store, fleet, identity, authenticator, trail, clock, envoyCertDays: settings.server.tls.envoy_cert_days },
+          { store, fleet, identity, authenticator, ownership, trail, clock, envoyCertDays: settings.server.tls.envoy_cert_days },
           address,
         ),
     };

@@ -6,29 +6,35 @@ import type { LinkSession } from '../server/spanner/link.ts';
 import { partyOf } from '../server/spanner/party.ts';
 import { siteAnswers } from '../server/spanner/site/answers.ts';
 import { heartbeatOf } from '../server/spanner/site/heartbeat.ts';
+import { siteOwning } from '../server/spanner/site/owning.ts';
 import { witnessedVerify } from './audit.ts';
 import { HubLink } from './hub-link.ts';
 import { createSpokeReleases } from './releases.ts';
+import { keepRenewed } from './renewal.ts';
 
 export const spokeRole: SiteRole = async (site) => {
   const { parts, ownHandlers } = site;
   const { settings } = parts;
   let session: LinkSession | undefined;
-  const heartbeat = heartbeatOf(parts);
   const releases = createSpokeReleases(site, () => session);
+  const owning = siteOwning(site);
+  const renewal = keepRenewed(parts, () => session);
+  const heartbeat = heartbeatOf(parts);
   const link = new HubLink({
     server: parts,
     party: partyOf(parts),
-    answers: [...siteAnswers({ site, hub: () => session }), ...releases.answers],
+    answers: [...siteAnswers({ site, hub: () => session }), ...owning.answers, ...releases.answers],
     tls: () => parts.tls(),
     facts: () => ({ ...heartbeat(), api_url: settings.server.public_url, advertise: parts.advertised }),
     heartbeat,
     welcomed: () => undefined,
     up: (fresh) => {
       session = fresh;
+      renewal.check();
       fresh.onClose(() => {
         if (session === fresh) session = undefined;
       });
+      owning.linked(fresh);
     },
     revoked: (reason) => parts.log.error('the hub says that this server is out', { code: 'REVOKED', reason }),
   });
@@ -58,6 +64,7 @@ export const spokeRole: SiteRole = async (site) => {
       return Promise.resolve();
     },
     stop: async () => {
+      renewal.stop();
       await link.stop();
       await releases.stop();
     },

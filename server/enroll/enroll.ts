@@ -38,6 +38,8 @@ export interface EnrollParts {
   /** environment of the matching entry, null without */
   environmentOf(hostname: string): string | null;
   dropConnections(envoyId: string): void;
+  /** an envoy of this name is on its way here from another site */
+  announces(hostname: string): boolean;
 }
 
 export type EnrollResult =
@@ -72,6 +74,10 @@ export class Enrollment {
       throw new CodedError('CLOCK_SKEW', 'the clocks of envoy and server differ by more than 5 minutes', {
         details: { server_time_ms: now },
       });
+    if (this.#parts.fleet.fenced)
+      throw new CodedError('SPOKE_UNAVAILABLE', 'this site was evacuated and enrols nobody', { hint: 'enrol at the hub' });
+    if (this.#parts.announces(request.hostname))
+      throw new CodedError('HOSTNAME_TAKEN', `an envoy of the name ${request.hostname} is moving to this site`);
     const token = request.token === undefined ? undefined : await this.#findToken(request.token, request.hostname, now);
     const identityKey = Buffer.from(request.identity_key, 'base64');
     requireAcceptablePublicKey(identityKey);

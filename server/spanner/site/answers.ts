@@ -4,6 +4,7 @@ import type { Answer, LinkSession } from '../link.ts';
 import { answerAuditPulls } from './audit.ts';
 import { answerQueries } from './query.ts';
 import { answerReleaseHealth } from './release-health.ts';
+import { trustAnswers } from './trust.ts';
 
 export interface SiteContext {
   readonly site: RoleSite;
@@ -17,5 +18,6 @@ export function siteAnswers({ site }: SiteContext): readonly Answer[] {
     answerAuditPulls({ store, checkpointer }),
     answerQueries(site.ownHandlers),
     answerReleaseHealth({ fleet, serving: () => releases.live?.number ?? 0 }),
+    ...trustAnswers(site.parts),
   ];
 }
