@@ -9,6 +9,7 @@ import type { MoveStore } from './moves.ts';
 import type { OwnershipStore } from './ownerships.ts';
 import type { RolloutStore } from './rollouts.ts';
 import type { RosterLogStore, RosterStore } from './roster.ts';
+import type { SiteAuditStore } from './site-audit.ts';
 import type { SiteStore } from './site-row.ts';
 
 export type { AuditFilter, AuditHead, AuditRow, AuditStore, CheckpointRow, CheckpointStore } from './audit-rows.ts';
@@ -291,6 +292,7 @@ export interface Tables {
   readonly checkpoints: CheckpointStore;
   readonly releases: ReleaseStore;
   readonly rollouts: RolloutStore;
+  readonly siteAudit: SiteAuditStore;
   readonly counters: CounterStore;
   readonly drains: DrainStore;
   readonly moves: MoveStore;
