@@ -1,24 +1,21 @@
 /** The role hub: the site above the spokes. */
 import type { JsonObject } from '../core/base/json.ts';
-import type { Handler } from '../server/rest/handler.ts';
+import { enrollHandler } from '../server/rest/enrollments.ts';
+import { replaceHandlers } from '../server/rest/handler.ts';
 import type { SiteRole } from '../server/role.ts';
 import type { Answer, LinkSession } from '../server/spanner/link.ts';
 import { pairedSessions } from '../server/spanner/paired.ts';
 import { partyOf } from '../server/spanner/party.ts';
 import { siteAnswers } from '../server/spanner/site/answers.ts';
 import { heartbeatOf } from '../server/spanner/site/heartbeat.ts';
+import { HubEnrollment } from './enrollment.ts';
 import { hubHandlers } from './handlers.ts';
 import { Joins } from './join.ts';
 import { HubLinks } from './links.ts';
+import { HubPermits } from './permits.ts';
 import { createHubReleases } from './releases.ts';
 import { newSite, SiteRegistry } from './sites.ts';
 import { Spokes } from './spokes.ts';
-
-/** Own handlers, with those of the hub in place of those of the same name. */
-function replaced(own: readonly Handler[], hub: readonly Handler[]): readonly Handler[] {
-  const names = new Set(hub.map(({ contract }) => contract.name));
-  return [...own.filter(({ contract }) => !names.has(contract.name)), ...hub];
-}
 
 export const hubRole: SiteRole = async (site) => {
   const { parts, ownHandlers } = site;
@@ -30,10 +27,14 @@ export const hubRole: SiteRole = async (site) => {
     ids: () => sites.list().flatMap(({ id, own }) => (own ? [] : [id])),
     session: (spoke) => sites.session(spoke),
   });
-  const answers: readonly Answer[] = [...releases.answers];
+  const takenBy = async (hostname: string) => (await parts.store.roster.byHostname(hostname))[0]?.ownerSite;
+  const enrollment = new HubEnrollment({ ...parts, sites, takenBy });
+  const permits = new HubPermits(parts, (siteId) => sites.session(siteId));
+  const answers: readonly Answer[] = [...releases.answers, ...enrollment.answers, ...permits.answers];
   /** what happens with each fresh link, in this order */
   const steps: readonly ((session: LinkSession) => Promise<void>)[] = [
     (session) => (session.siteId === identity.siteId ? Promise.resolve() : releases.offer(session)),
+    (session) => permits.linked(session),
   ];
   /** what the signed welcome adds */
   const welcome = (_siteId: string): Promise<JsonObject> => Promise.resolve({});
@@ -48,7 +49,11 @@ export const hubRole: SiteRole = async (site) => {
   });
   const spokes = new Spokes(parts, sites, (siteId) => links.drop(siteId, 'the spoke was removed'));
   return {
-    handlers: replaced(ownHandlers, [...hubHandlers({ parts, sites, joins, spokes }), ...releases.handlers]),
+    handlers: replaceHandlers(ownHandlers, [
+      ...hubHandlers({ parts, sites, joins, spokes }),
+      ...releases.handlers,
+      enrollHandler(parts, enrollment),
+    ]),
     up: async ({ rpcPort }) => {
       if (settings.spanner.own_envoys) {
         const own = {

@@ -1,12 +1,15 @@
 /** The role spoke: a site that owns envoys below a hub. A stand-alone server is the same site without this. */
 import { spannerStatus } from '../core/api/spanner.ts';
-import { handler } from '../server/rest/handler.ts';
+import { enrollHandler } from '../server/rest/enrollments.ts';
+import { handler, replaceHandlers } from '../server/rest/handler.ts';
 import type { SiteRole } from '../server/role.ts';
 import type { LinkSession } from '../server/spanner/link.ts';
 import { partyOf } from '../server/spanner/party.ts';
 import { siteAnswers } from '../server/spanner/site/answers.ts';
 import { heartbeatOf } from '../server/spanner/site/heartbeat.ts';
+import { SpokeEnrollment } from './enrollment.ts';
 import { HubLink } from './hub-link.ts';
+import { SpokePermits } from './permits.ts';
 import { createSpokeReleases } from './releases.ts';
 
 export const spokeRole: SiteRole = async (site) => {
@@ -14,11 +17,14 @@ export const spokeRole: SiteRole = async (site) => {
   const { settings } = parts;
   let session: LinkSession | undefined;
   const releases = createSpokeReleases(site, () => session);
+  const permits = new SpokePermits(parts, () => session);
+  parts.tokens.permits = permits;
+  const enrollment = new SpokeEnrollment(parts, () => session);
   const heartbeat = heartbeatOf(parts);
   const link = new HubLink({
     server: parts,
     party: partyOf(parts),
-    answers: [...siteAnswers({ site, hub: () => session }), ...releases.answers],
+    answers: [...siteAnswers({ site, hub: () => session }), ...releases.answers, ...permits.answers],
     tls: () => parts.tls(),
     facts: () => ({ ...heartbeat(), api_url: settings.server.public_url, advertise: parts.advertised }),
     heartbeat,
@@ -28,6 +34,7 @@ export const spokeRole: SiteRole = async (site) => {
       fresh.onClose(() => {
         if (session === fresh) session = undefined;
       });
+      permits.linked(fresh);
     },
     revoked: (reason) => parts.log.error('the hub says that this server is out', { code: 'REVOKED', reason }),
   });
@@ -50,7 +57,7 @@ export const spokeRole: SiteRole = async (site) => {
     };
   });
   return {
-    handlers: [...ownHandlers.filter(({ contract }) => contract.name !== spannerStatus.name), status],
+    handlers: replaceHandlers(ownHandlers, [status, enrollHandler(parts, enrollment)]),
     up: () => {
       link.start();
       return Promise.resolve();

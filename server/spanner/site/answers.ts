@@ -1,6 +1,7 @@
 /** What every site answers to its hub, the hub's own site included. */
 import type { RoleSite } from '../../role.ts';
 import type { Answer, LinkSession } from '../link.ts';
+import { answerEnrollCreate } from './enroll.ts';
 
 export interface SiteContext {
   readonly site: RoleSite;
@@ -8,6 +9,6 @@ export interface SiteContext {
   hub(): LinkSession | undefined;
 }
 
-export function siteAnswers(_context: SiteContext): readonly Answer[] {
-  return [];
+export function siteAnswers({ site }: SiteContext): readonly Answer[] {
+  return [answerEnrollCreate(site.parts)];
 }
