@@ -8,10 +8,13 @@ import { pairedSessions } from '../server/spanner/paired.ts';
 import { partyOf } from '../server/spanner/party.ts';
 import { siteAnswers } from '../server/spanner/site/answers.ts';
 import { heartbeatOf } from '../server/spanner/site/heartbeat.ts';
+import { siteOwning } from '../server/spanner/site/owning.ts';
 import { HubEnrollment } from './enrollment.ts';
+import { createHubFleet } from './fleet.ts';
 import { hubHandlers } from './handlers.ts';
 import { Joins } from './join.ts';
 import { HubLinks } from './links.ts';
+import { createMoving } from './moving.ts';
 import { HubPermits } from './permits.ts';
 import { createHubReleases } from './releases.ts';
 import { newSite, SiteRegistry } from './sites.ts';
@@ -22,18 +25,21 @@ export const hubRole: SiteRole = async (site) => {
   const { settings, clock, identity } = parts;
   const sites = await SiteRegistry.open(parts.store.sites, settings.spanner, clock);
   const joins = new Joins(parts, sites);
-  /** kinds that sites may ask */
+  const moving = createMoving(parts, sites);
   const releases = createHubReleases(site, {
     ids: () => sites.list().flatMap(({ id, own }) => (own ? [] : [id])),
     session: (spoke) => sites.session(spoke),
   });
+  const fleet = createHubFleet(site, sites, (name) => moving.roster.ownerOf(name));
   const takenBy = async (hostname: string) => (await parts.store.roster.byHostname(hostname))[0]?.ownerSite;
   const enrollment = new HubEnrollment({ ...parts, sites, takenBy });
   const permits = new HubPermits(parts, (siteId) => sites.session(siteId));
-  const answers: readonly Answer[] = [...releases.answers, ...enrollment.answers, ...permits.answers];
+  /** kinds that sites may ask */
+  const answers: readonly Answer[] = [...moving.answers, ...releases.answers, ...enrollment.answers, ...permits.answers];
   /** what happens with each fresh link, in this order */
   const steps: readonly ((session: LinkSession) => Promise<void>)[] = [
-    (session) => (session.siteId === identity.siteId ? Promise.resolve() : releases.offer(session)),
+    (session) => moving.linked(session),
+    (session) => (session.siteId === identity.siteId ? Promise.resolve() : releases.welcome(session)),
     (session) => permits.linked(session),
   ];
   /** what the signed welcome adds */
@@ -52,9 +58,11 @@ export const hubRole: SiteRole = async (site) => {
     handlers: replaceHandlers(ownHandlers, [
       ...hubHandlers({ parts, sites, joins, spokes }),
       ...releases.handlers,
+      ...fleet.handlers,
       enrollHandler(parts, enrollment),
     ]),
     up: async ({ rpcPort }) => {
+      await moving.start();
       if (settings.spanner.own_envoys) {
         const own = {
           ...newSite(identity.siteId, 'settings', clock.now()),
@@ -64,11 +72,13 @@ export const hubRole: SiteRole = async (site) => {
           epoch: identity.epoch,
         };
         let toHub: LinkSession | undefined;
-        const ownAnswers = siteAnswers({ site, hub: () => toHub });
+        const owning = siteOwning(site);
+        const ownAnswers = [...siteAnswers({ site, hub: () => toHub }), ...owning.answers];
         const [toOwn, back] = pairedSessions({ siteId: identity.siteId, answers }, { siteId: identity.siteId, answers: ownAnswers });
         toHub = back;
         sites.addOwn(own, toOwn, heartbeatOf(parts));
         for (const step of steps) await step(toOwn);
+        owning.linked(back);
       }
       await releases.start();
       links.start();
@@ -76,6 +86,7 @@ export const hubRole: SiteRole = async (site) => {
     },
     stop: async () => {
       links.stop();
+      await moving.stop();
       await releases.stop();
     },
   };

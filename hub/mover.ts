@@ -1,5 +1,5 @@
 /** Moves envoys between sites. Before COMMIT a move that meets trouble is undone; after it, it is carried on until every site has done its part. */
-import { backoffMs } from '../core/base/backoff.ts';
+import { type Backoff, backoffMs } from '../core/base/backoff.ts';
 import { CodedError, type ErrorCode, messageOf } from '../core/base/errors.ts';
 import type { EnvoyId } from '../core/base/ids.ts';
 import type { SignedGrant } from '../core/policy/ownership.ts';
@@ -33,6 +33,8 @@ export interface MoverParts extends HubMoveParts {
   readonly roster: Roster;
   /** moves under way at once, default 64 */
   readonly inFlight?: number | undefined;
+  /** between attempts at a step that fails */
+  readonly retry?: Backoff | undefined;
 }
 
 interface Duty {
@@ -213,7 +215,7 @@ export class Mover {
       const failures = this.#failures.get(id) ?? 0;
       this.#failures.set(id, failures + 1);
       // the place among those under way is free meanwhile
-      void clock.sleep(backoffMs(failures, RETRY, random), this.#end.signal).then(() => this.#carryOn(id));
+      void clock.sleep(backoffMs(failures, this.#parts.retry ?? RETRY, random), this.#end.signal).then(() => this.#carryOn(id));
     } finally {
       this.#driving.delete(id);
     }

@@ -4,9 +4,10 @@ import { CodedError } from '../core/base/errors.ts';
 import type { JsonObject } from '../core/base/json.ts';
 import type { Settings } from '../server/settings.ts';
 import type { LinkSession } from '../server/spanner/link.ts';
-import type { SiteRow, SiteStore, Tables } from '../server/store/store.ts';
+import type { SiteRow, SiteStore } from '../server/store/site-row.ts';
+import type { Tables } from '../server/store/store.ts';
 
-export type { SiteRow } from '../server/store/store.ts';
+export type { SiteRow } from '../server/store/site-row.ts';
 
 /** How the link to a site stands now. */
 export interface SiteLink {

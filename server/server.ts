@@ -163,7 +163,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       clock,
       identity,
       entryOf: (hostname) => releases.entryOf(hostname),
-      dropConnections: (envoyId) => dropConnections(envoyId),
+      dropConnections: (envoyId) => rpc.drop(envoyId),
     });
     await step(log, clock, 'ownership', () => ownership.start());
     const startedAt = clock.now();
@@ -203,8 +203,8 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
         metrics.count('vigo_requests_total', 1, { service: 'agent', method: forwarded.method, code: 'OK' });
         return reply;
       },
-      owner: async (envoyId) => {
-        const grant = await ownership.redirectOf(envoyId as EnvoyId);
+      owner: async (envoyId, wrongAudience) => {
+        const grant = await ownership.redirectOf(envoyId as EnvoyId, wrongAudience);
         if (grant !== undefined) metrics.count('vigo_redirects_total', 1);
         return Buffer.from(grant === undefined ? '' : JSON.stringify(grant));
       },
@@ -274,6 +274,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       },
       entryOf: (hostname) => releases.entryOf(hostname),
       dropConnections,
+      announces: (hostname) => ownership.announces(hostname),
     });
     const enrollment = new Enrollment({ store, trail, clock, desk, creation });
     const authenticator = new Authenticator(
@@ -312,7 +313,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       renew: (request, address) =>
         renew(
           request,
-          { store, fleet, identity, authenticator, trail, clock, envoyCertDays: settings.server.tls.envoy_cert_days },
+          { store, fleet, identity, authenticator, ownership, trail, clock, envoyCertDays: settings.server.tls.envoy_cert_days },
           address,
         ),
     };

@@ -7,6 +7,7 @@ import type { LinkSession } from '../server/spanner/link.ts';
 import { partyOf } from '../server/spanner/party.ts';
 import { siteAnswers } from '../server/spanner/site/answers.ts';
 import { heartbeatOf } from '../server/spanner/site/heartbeat.ts';
+import { siteOwning } from '../server/spanner/site/owning.ts';
 import { SpokeEnrollment } from './enrollment.ts';
 import { HubLink } from './hub-link.ts';
 import { SpokePermits } from './permits.ts';
@@ -20,11 +21,12 @@ export const spokeRole: SiteRole = async (site) => {
   const permits = new SpokePermits(parts, () => session);
   parts.tokens.permits = permits;
   const enrollment = new SpokeEnrollment(parts, () => session);
+  const owning = siteOwning(site);
   const heartbeat = heartbeatOf(parts);
   const link = new HubLink({
     server: parts,
     party: partyOf(parts),
-    answers: [...siteAnswers({ site, hub: () => session }), ...releases.answers, ...permits.answers],
+    answers: [...siteAnswers({ site, hub: () => session }), ...owning.answers, ...releases.answers, ...permits.answers],
     tls: () => parts.tls(),
     facts: () => ({ ...heartbeat(), api_url: settings.server.public_url, advertise: parts.advertised }),
     heartbeat,
@@ -34,6 +36,7 @@ export const spokeRole: SiteRole = async (site) => {
       fresh.onClose(() => {
         if (session === fresh) session = undefined;
       });
+      owning.linked(fresh);
       permits.linked(fresh);
     },
     revoked: (reason) => parts.log.error('the hub says that this server is out', { code: 'REVOKED', reason }),

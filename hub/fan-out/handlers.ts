@@ -12,7 +12,7 @@ import { SingleFlight } from './single-flight.ts';
 export interface FanOutParts {
   readonly asking: Asking;
   /** the site that owns an envoy, by id or host name, as far as the hub knows */
-  ownerOf(name: string): string | undefined;
+  ownerOf(name: string): Promise<string | undefined>;
   readonly clock: Clock;
 }
 
@@ -150,7 +150,7 @@ class FanOut {
     const sites = this.#asked(input);
     const envoy =
       how.kind === 'owner' ? (input[how.in] as Readonly<Record<string, unknown>>)[how.param] : (input.query as { envoy?: unknown }).envoy;
-    const ownerId = typeof envoy === 'string' ? ownerOf(envoy) : undefined;
+    const ownerId = typeof envoy === 'string' ? await ownerOf(envoy) : undefined;
     const owner = sites.find(({ id }) => id === ownerId);
     if (owner !== undefined) {
       try {

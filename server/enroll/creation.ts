@@ -35,6 +35,8 @@ export interface CreationParts {
   /** index of the entry that matches a hostname in the live release, -1 for none */
   entryOf(hostname: string): number;
   dropConnections(envoyId: string): void;
+  /** an envoy of this name is on its way here from another site */
+  announces(hostname: string): boolean;
 }
 
 export type EnrollResult =
@@ -65,12 +67,16 @@ export class EnvoyCreation {
 
   /**
    * @param credential undefined: no token was shown, the hostname must be one that may wait for an admin
-   * @throws CodedError HOSTNAME_TAKEN, KEY_ALREADY_ENROLLED, TOKEN_UNKNOWN, BAD_CSR, and what `spend` throws: nothing was made then
+   * @throws CodedError HOSTNAME_TAKEN, KEY_ALREADY_ENROLLED, TOKEN_UNKNOWN, BAD_CSR, SPOKE_UNAVAILABLE while fenced, and what `spend` throws: nothing was made then
    */
   async create(wanted: Wanted, credential: Credential | undefined): Promise<EnrollResult> {
     const { request, key, address } = wanted;
     const { clock } = this.#parts;
     const now = clock.now();
+    if (this.#parts.fleet.fenced)
+      throw new CodedError('SPOKE_UNAVAILABLE', 'this site was evacuated and enrols nobody', { hint: 'enrol at the hub' });
+    if (this.#parts.announces(request.hostname))
+      throw new CodedError('HOSTNAME_TAKEN', `an envoy of the name ${request.hostname} is moving to this site`);
     const existing = await this.#parts.store.envoys.byHostname(request.hostname);
     if (
       existing !== undefined &&

@@ -83,6 +83,8 @@ export class CheckInService {
     const request = this.#decode(payload);
     const now = this.#clock.now();
     const fullTraits = this.#note(slot, request, now);
+    const flags = Atomics.load(this.#columns.flags, slot);
+    if ((flags & FLAG.arrived) !== 0) this.#arrived(slot);
     const generation = Atomics.load(this.#columns.control, CONTROL.generation);
     const table = this.#tables.get(generation);
     if (table === undefined)
@@ -91,9 +93,7 @@ export class CheckInService {
         reply: codecs.checkInReply.encode({ wait: { retry_after_s: 5 }, directive: this.#directive(now, keepConnection, fullTraits) }),
       };
     const row = table.entries[this.#columns.entries[generation & 1]![slot]!];
-    const flags = Atomics.load(this.#columns.flags, slot);
     const forced = (flags & FLAG.forcePush) !== 0;
-    if ((flags & FLAG.arrived) !== 0) this.#arrived(slot);
     if (row !== undefined && !forced && !request.renew && this.#isCurrent(request, table, row)) {
       if (fullTraits) return { status: 'no_change', reply: this.#encodeNoChange(table, now, keepConnection, true) };
       return { status: 'no_change', reply: this.#sharedNoChange(table, now, keepConnection) };

@@ -112,7 +112,7 @@ export type FromWorker =
       readonly delayMaxMs: number;
     }
   /** who owns an envoy that is not ours; answered with the JSON of a signed grant, empty when nobody knows */
-  | { readonly kind: 'owner'; readonly id: number; readonly envoyId: string }
+  | { readonly kind: 'owner'; readonly id: number; readonly envoyId: string; readonly wrongAudience: boolean }
   | FromStream
   | Forwarded;
 

@@ -12,7 +12,7 @@ type Notice = Exclude<FromWorker, { kind: 'listening' | 'failed' | 'taken' | 'st
 export interface RpcHandlers {
   call(call: Forwarded): Promise<Uint8Array>;
   /** JSON of the signed grant that leads to the owner, empty when it is not known */
-  owner(envoyId: string): Promise<Uint8Array>;
+  owner(envoyId: string, wrongAudience: boolean): Promise<Uint8Array>;
   /** @param thread index of the accepting thread that speaks */
   notice(notice: Notice, thread: number): void;
   /** a thread died: the process cannot go on honestly */
@@ -60,7 +60,8 @@ export class RpcThreads {
           );
         else if (message.kind === 'taken') thread.taken.get(message.id)?.();
         else if (message.kind === 'call') void this.#answer(worker, message.id, () => this.#handlers.call(message));
-        else if (message.kind === 'owner') void this.#answer(worker, message.id, () => this.#handlers.owner(message.envoyId));
+        else if (message.kind === 'owner')
+          void this.#answer(worker, message.id, () => this.#handlers.owner(message.envoyId, message.wrongAudience));
         else if (message.kind === 'streamOpen') this.#open(thread, message);
         else if (message.kind === 'streamFrame') thread.streams.get(message.id)?.received(message.frame);
         else if (message.kind === 'streamSent') thread.streams.get(message.id)?.sent(message.bytes);

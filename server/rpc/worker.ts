@@ -159,7 +159,7 @@ async function withOwner(refusal: CodedError, envoyId: string): Promise<CodedErr
   const id = nextCall++;
   const grant = await new Promise<Buffer>((resolve, reject) => {
     waiting.set(id, { resolve, reject });
-    say({ kind: 'owner', id, envoyId });
+    say({ kind: 'owner', id, envoyId, wrongAudience: refusal.code === 'WRONG_AUDIENCE' });
   });
   if (grant.length > 0) {
     const details = { redirect: JSON.parse(grant.toString('utf8')) as unknown };

@@ -7,9 +7,12 @@ import type { DrainStore } from './drains.ts';
 import type { MoveStore } from './moves.ts';
 import type { OwnershipStore } from './ownerships.ts';
 import type { PermitStore } from './permits.ts';
+import type { RolloutStore } from './rollouts.ts';
 import type { RosterLogStore, RosterStore } from './roster.ts';
 
 /** `departed`: another site owns it now, and what is here waits until that one has seen it */
+import type { SiteStore } from './site-row.ts';
+
 export const ENVOY_STATUSES = ['active', 'pending', 'revoked', 'departed'] as const;
 export type EnvoyStatus = (typeof ENVOY_STATUSES)[number];
 
@@ -287,36 +290,6 @@ export interface ReleaseStore {
   makeLive(number: number): Promise<void>;
 }
 
-/** What a ring is judged by. */
-export interface RingHealth {
-  readonly envoys: number;
-  readonly good: number;
-  readonly silent: number;
-}
-
-/** A release on its way through the rings of a hub. */
-export interface RolloutRow {
-  /** 0 while the release is being published */
-  readonly number: number;
-  /** what sites serve that are not reached yet; 0: nothing */
-  readonly former: number;
-  readonly state: 'preparing' | 'running' | 'done' | 'reverted' | 'stopped' | 'superseded';
-  /** place of the ring under way */
-  readonly ring: number;
-  readonly rings: readonly { readonly name: string; readonly spoke: string | null; readonly soakMs: number; readonly minOkPct: number }[];
-  /** of the ring under way, before it got the release; and since when it soaks */
-  readonly baseline?: (RingHealth & { readonly soakingSince: number }) | undefined;
-  readonly error: string;
-  readonly startedAt: number;
-  readonly changedAt: number;
-}
-
-export interface RolloutStore {
-  save(row: RolloutRow): Promise<void>;
-  newest(): Promise<RolloutRow | undefined>;
-  remove(number: number): Promise<void>;
-}
-
 /** Numbers that only grow and are never given out twice. */
 export interface CounterStore {
   get(name: string): Promise<number>;
@@ -372,49 +345,6 @@ export interface UserStore {
   update(id: string, change: Partial<Omit<UserRow, 'id' | 'username'>>): Promise<boolean>;
   /** removes the tokens too */
   remove(id: string): Promise<boolean>;
-}
-
-export const SITE_STATES = ['joining', 'active', 'draining', 'drained', 'evacuated', 'removed'] as const;
-
-/** A spoke as its hub keeps it. Texts are empty and times 0 before there is any. */
-export interface SiteRow {
-  readonly id: string;
-  /** who describes it: server.yaml, or `spoke add` */
-  readonly source: 'settings' | 'database';
-  /** host:port that agents dial */
-  readonly addr: string;
-  readonly apiUrl: string;
-  readonly fallback: readonly string[];
-  readonly patterns: readonly string[];
-  readonly weight: number;
-  readonly labels: Readonly<Record<string, string>>;
-  readonly state: (typeof SITE_STATES)[number];
-  readonly createdAt: number;
-  readonly stateAt: number;
-  /** of the site's signing authority; grows when another server takes it over */
-  readonly epoch: number;
-  readonly serverId: string;
-  /** raw 32 bytes, base64 */
-  readonly serverKey: string;
-  /** JSON of the newest signed delegation */
-  readonly delegation: string;
-  /** PEM of the intermediate CA */
-  readonly ca: string;
-  /** the newest join token: SHA-256 of its secret, when it was spent, and what was answered */
-  readonly join: { readonly hash: string; readonly expiresAt: number; readonly spentAt: number; readonly answer: string };
-  readonly lastSeen: number;
-}
-
-export interface SiteStore {
-  /** makes or replaces it */
-  put(row: SiteRow): Promise<void>;
-  byId(id: string): Promise<SiteRow | undefined>;
-  /** oldest first */
-  list(): Promise<readonly SiteRow[]>;
-  /** false when there is none */
-  update(id: string, change: Partial<Omit<SiteRow, 'id'>>): Promise<boolean>;
-  /** Exactly one caller ever gets true for one token. */
-  spendJoin(id: string, hash: string, answer: string, at: number): Promise<boolean>;
 }
 
 /** All narrow stores, outside or inside one transaction. */

@@ -4,6 +4,7 @@ import { type auditRowSchema, listAudit } from '../../../core/api/audit.ts';
 import { isPlainObject } from '../../../core/base/json.ts';
 import { flag } from '../../../core/command/flags.ts';
 import { type Column, formatTime, printList } from '../../../core/command/output.ts';
+import { exitOf } from '../../complete.ts';
 import { cliCommand, readPages, withClient } from '../../globals.ts';
 import { sinceOf } from '../runs/list.ts';
 
@@ -39,9 +40,9 @@ export const auditLog = cliCommand({
   run: (input, io) =>
     withClient(input, io, async (client, output) => {
       const { since, until, ...filters } = input.flags;
-      const query = { ...filters, since: sinceOf(since), until: sinceOf(until, '--until') };
+      const query = { ...filters, spoke: input.globals.spoke, since: sinceOf(since), until: sinceOf(until, '--until') };
       const whole = await readPages(input, io, (page) => client.call(listAudit, { query: { ...page, ...query } }));
       printList(io, output, COLUMNS, whole.items, whole);
-      return 0;
+      return exitOf(input, io, whole);
     }),
 });

@@ -2,6 +2,8 @@
 import type { RoleSite } from '../../role.ts';
 import type { Answer, LinkSession } from '../link.ts';
 import { answerEnrollCreate } from './enroll.ts';
+import { answerQueries } from './query.ts';
+import { answerReleaseHealth } from './release-health.ts';
 
 export interface SiteContext {
   readonly site: RoleSite;
@@ -10,5 +12,10 @@ export interface SiteContext {
 }
 
 export function siteAnswers({ site }: SiteContext): readonly Answer[] {
-  return [answerEnrollCreate(site.parts)];
+  const { fleet, releases } = site.parts;
+  return [
+    answerEnrollCreate(site.parts),
+    answerQueries(site.ownHandlers),
+    answerReleaseHealth({ fleet, serving: () => releases.live?.number ?? 0 }),
+  ];
 }

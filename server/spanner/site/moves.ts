@@ -1,5 +1,5 @@
 /** A site's side of moves: holds what arrives, hands over what leaves, and says when an envoy has been seen under its new epoch. */
-import { backoffMs } from '../../../core/base/backoff.ts';
+import { type Backoff, backoffMs } from '../../../core/base/backoff.ts';
 import type { Clock } from '../../../core/base/clock.ts';
 import { CodedError, messageOf } from '../../../core/base/errors.ts';
 import type { EnvoyId } from '../../../core/base/ids.ts';
@@ -32,6 +32,8 @@ export interface SiteMovesParts {
   /** early check-ins of all envoys, spread over the time; answers how many */
   push(spreadMs: number): Promise<number>;
   readonly failpoint?: AtFailpoint | undefined;
+  /** between attempts to tell the hub */
+  readonly retry?: Backoff | undefined;
 }
 
 const SEEN = 'hub_seq_seen';
@@ -132,7 +134,7 @@ export class Confirming {
         failures = 0;
       } catch (thrown) {
         log.warn('a move could not be confirmed yet', { error: messageOf(thrown) });
-        await clock.sleep(backoffMs(failures++, RETRY, random));
+        await clock.sleep(backoffMs(failures++, this.#parts.retry ?? RETRY, random));
         this.#again = true;
       }
     }
