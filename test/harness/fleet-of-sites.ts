@@ -43,6 +43,8 @@ export function delegate(
 }
 
 export class FleetOfSites {
+  /** what the servers of the spokes say */
+  readonly log = quietLog();
   readonly hub = new TestSite();
   readonly #spokes: TestSite[] = [];
   readonly #agents: Agent[] = [];
@@ -58,7 +60,7 @@ export class FleetOfSites {
 
   /** A site with a CA and a server key of its own that the hub's root vouches for. */
   async spoke(siteId: string): Promise<TestSite> {
-    const site = new TestSite();
+    const site = new TestSite(systemClock, this.log);
     this.#spokes.push(site);
     await site.init({ server: { ...LISTEN, site_id: siteId } });
     const [hub, own] = [dataPaths(this.hub.dataDir), dataPaths(site.dataDir)];

@@ -1,7 +1,9 @@
 /** Agents that change owner: real agents, real sites of one fleet, real sockets. A grant that holds is followed, any other changes nothing. */
+import { createServer } from 'node:net';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { ownHostname } from '../../agent/enroll/register.ts';
 import type { Agent } from '../../agent/runtime.ts';
+import { systemClock } from '../../core/base/clock.ts';
 import type { EnvoyId } from '../../core/base/ids.ts';
 import { signRevocation } from '../../core/crypto/delegation.ts';
 import type { SignedGrant } from '../../core/policy/ownership.ts';
@@ -135,16 +137,18 @@ describe('a fallback', () => {
     const port = await freePort();
     await fleet.move(id, a, b, 2, { servers: [`localhost:${port}`, address(b)] });
     let dialled = 0;
-    const gone = (await import('node:net')).createServer((socket) => {
+    const gone = createServer((socket) => {
       dialled += 1;
       socket.destroy();
     });
     await new Promise<void>((resolve) => gone.listen(port, '127.0.0.1', resolve));
     expect((await talk(agent)).problem).toBeUndefined();
     expect(holds(agent)).toMatchObject({ site: 'b', epoch: 2 });
+    // a closed channel may try once more
+    await systemClock.sleep(1_500);
     const atFirst = dialled;
     expect(atFirst).toBeGreaterThan(0);
-    for (let i = 0; i < 9; i++) { expect((await talk(agent)).problem).toBeUndefined(); process.stderr.write(`D ${i} ${dialled}\n`); }
+    for (let i = 0; i < 9; i++) expect((await talk(agent)).problem).toBeUndefined();
     expect(dialled).toBe(atFirst);
     expect((await talk(agent)).problem).toBeUndefined();
     expect(dialled).toBeGreaterThan(atFirst);
@@ -218,24 +222,10 @@ describe('a redirect that does not hold', () => {
     expect((await talk(agent)).problem).toBeUndefined();
     expect(agent.state.facts.get('ownerEquivocation')).toBe(false);
     await eventually(async () => {
-      const events: string[] = [];
-      for await (const { record } of store.audit.read(1)) events.push(record);
-      expect(events.filter((text) => text.includes('envoy.equivocation') && text.includes(id))).toHaveLength(1);
+      const told = fleet.log.lines.filter(({ msg }) => msg.includes('reports trouble')).map(({ fields }) => fields);
+      expect(told).toEqual([{ event: 'envoy.equivocation', envoy_id: id, detail: 'equivocation' }]);
     });
-  });
-
-  test('with a lower epoch is ignored', async () => {
-    const moved = await enrolled(a);
-    await fleet.move(moved.id, a, b, 5);
-    expect((await talk(moved.agent)).problem).toBeUndefined();
-    const { fleet: index, store, ownership } = b.server.parts;
-    index.depart(index.slotOf(moved.id));
-    await store.ownerships.remove(moved.id);
-    ownership.lookup = async () => fleet.grant(moved.id, a, 4);
-    expect((await talk(moved.agent)).problem?.code).toBe('REDIRECT');
-    ownership.lookup = undefined;
-    expect(owner(moved.agent)).toMatchObject({ site_id: 'b', owner_epoch: 5 });
-    expect(said(moved.machine, 'older redirect')).toBeGreaterThan(0);
+    expect((await talk(agent)).problem).toBeUndefined();
   });
 
   test('nothing at all: a server that lags makes the agent forget nothing', async () => {
