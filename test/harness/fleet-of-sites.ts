@@ -3,7 +3,7 @@ import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { agentPaths } from '../../agent/enroll/identity.ts';
 import { Agent } from '../../agent/runtime.ts';
-import { formatSettings, readSettings } from '../../agent/settings.ts';
+import { type AgentSettings, formatSettings, readSettings } from '../../agent/settings.ts';
 import { systemClock } from '../../core/base/clock.ts';
 import { type EnvoyId, newId } from '../../core/base/ids.ts';
 import { createServerCertificate, createSiteCa } from '../../core/crypto/certificate.ts';
@@ -21,6 +21,7 @@ const LISTEN = { grpc_listen: '127.0.0.1:0', api_listen: '127.0.0.1:0' };
 export interface Machine {
   readonly envoyId: EnvoyId;
   readonly log: QuietLog;
+  readonly settings: AgentSettings;
   /** a new process of the agent */
   open(): Agent;
 }
@@ -146,13 +147,13 @@ export class FleetOfSites {
     const { site_id, fleet_id } = reply;
     writeFileSync(paths.config, formatSettings({ server, hostname, site_id, fleet_id, fallback_servers: fallbacks.join(', ') }));
     const log = quietLog();
-    const stateDir = join(site.dir, `${hostname}-state`);
+    const settings = readSettings({}, { configDir, stateDir: join(site.dir, `${hostname}-state`) });
     const open = () => {
-      const agent = new Agent({ settings: readSettings({}, { configDir, stateDir }), clock: systemClock, log });
+      const agent = new Agent({ settings, clock: systemClock, log });
       this.#agents.push(agent);
       return agent;
     };
-    return { envoyId: reply.envoy_id as EnvoyId, log, open };
+    return { envoyId: reply.envoy_id as EnvoyId, log, settings, open };
   }
 
   async close(): Promise<void> {

@@ -1,8 +1,13 @@
 /** Agents that change owner: real agents, real sites of one fleet, real sockets. A grant that holds is followed, any other changes nothing. */
+import { readFileSync } from 'node:fs';
 import { createServer } from 'node:net';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { formatStatus } from '../../agent/commands/status.ts';
+import { statusFacts } from '../../agent/commands/status-facts.ts';
 import { ownHostname } from '../../agent/enroll/register.ts';
 import type { Agent } from '../../agent/runtime.ts';
+import { LocalSystem } from '../../agent/system/local-system.ts';
 import { systemClock } from '../../core/base/clock.ts';
 import type { EnvoyId } from '../../core/base/ids.ts';
 import { signRevocation } from '../../core/crypto/delegation.ts';
@@ -76,6 +81,41 @@ describe('a grant that holds', () => {
     expect((await talk(again)).problem).toBeUndefined();
     expect(said(machine, 'new owner')).toBe(1);
     expect(holds(again)).toMatchObject({ site: 'b', epoch: 2 });
+  });
+
+  test('ends the time of a site that claimed any epoch it liked', async () => {
+    const { agent, id } = await enrolled(a);
+    const record = await a.server.parts.ownership.export(id);
+    const { fleet: index, ownership } = a.server.parts;
+    const slot = index.slotOf(id);
+    index.columns.ownerEpoch[slot] = 4_000_000_000;
+    index.forcePush(slot);
+    expect((await talk(agent)).problem).toBeUndefined();
+    expect(holds(agent)).toMatchObject({ site: 'a', epoch: 4_000_000_000 });
+    await b.server.parts.ownership.prepare(record, 2);
+    const grant = fleet.grant(id, b, 2);
+    await b.server.parts.ownership.activate(id, grant);
+    index.depart(slot);
+    ownership.lookup = async () => grant;
+    expect((await talk(agent)).problem).toBeUndefined();
+    ownership.lookup = undefined;
+    expect(holds(agent)).toMatchObject({ site: 'b', epoch: 2 });
+  });
+
+  test('shows in the status, and leaves the config file as it was', async () => {
+    const { machine, agent, id } = await enrolled(a, ['localhost:1']);
+    const config = readFileSync(join(machine.settings.configDir, 'config'), 'utf8');
+    const shown = () => statusFacts(machine.settings, new LocalSystem(), Date.now());
+    expect(await shown()).toMatchObject({ spoke: null, owner_epoch: 1, fallback_servers: ['localhost:1'] });
+    await fleet.move(id, a, b, 2);
+    expect((await talk(agent)).problem).toBeUndefined();
+    const facts = await shown();
+    const fallbacks = [address(fleet.hub), address(a), 'localhost:1'];
+    expect(facts).toMatchObject({ spoke: `${address(b)} (b)`, owner_epoch: 2, fallback_servers: fallbacks });
+    expect(formatStatus(facts)).toContain(
+      `Spoke:            ${address(b)} (b)\nOwner epoch:      2\nFallback servers: ${fallbacks.join(', ')}\n`,
+    );
+    expect(readFileSync(join(machine.settings.configDir, 'config'), 'utf8')).toBe(config);
   });
 
   test('that leads back and forth is followed three times a cycle, and ends where the highest epoch says', async () => {
@@ -208,7 +248,8 @@ describe('a redirect that does not hold', () => {
     tell(fleet.grant(id, b, 9, {}, signer));
     expect((await talk(later)).problem?.code).toBe('REDIRECT');
     expect(owner(later)).toBeUndefined();
-    expect(said(machine, 'redirect was refused')).toBeGreaterThan(0);
+    const refusals = machine.log.lines.filter(({ msg }) => msg.includes('redirect was refused')).map(({ fields }) => fields);
+    expect(refusals.at(-1)).toMatchObject({ reason: expect.stringContaining('is revoked') });
   });
 
   test('with an epoch that another site has is equivocation: refused, and told in the next check-in', async () => {
@@ -226,6 +267,20 @@ describe('a redirect that does not hold', () => {
       expect(told).toEqual([{ event: 'envoy.equivocation', envoy_id: id, detail: 'equivocation' }]);
     });
     expect((await talk(agent)).problem).toBeUndefined();
+  });
+
+  test('with a lower epoch is ignored', async () => {
+    const moved = await enrolled(a);
+    await fleet.move(moved.id, a, b, 5);
+    expect((await talk(moved.agent)).problem).toBeUndefined();
+    const { fleet: index, store, ownership } = b.server.parts;
+    index.depart(index.slotOf(moved.id));
+    await store.ownerships.remove(moved.id);
+    ownership.lookup = async () => fleet.grant(moved.id, a, 4);
+    expect((await talk(moved.agent)).problem?.code).toBe('REDIRECT');
+    ownership.lookup = undefined;
+    expect(owner(moved.agent)).toMatchObject({ site_id: 'b', owner_epoch: 5 });
+    expect(said(moved.machine, 'older redirect')).toBeGreaterThan(0);
   });
 
   test('nothing at all: a server that lags makes the agent forget nothing', async () => {
