@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { agentPaths } from '../../agent/enroll/identity.ts';
 import { Agent } from '../../agent/runtime.ts';
 import { type AgentSettings, formatSettings, readSettings } from '../../agent/settings.ts';
-import { systemClock } from '../../core/base/clock.ts';
+import { type Clock, systemClock } from '../../core/base/clock.ts';
 import { type EnvoyId, newId } from '../../core/base/ids.ts';
 import { createServerCertificate, createSiteCa } from '../../core/crypto/certificate.ts';
 import { DELEGATION_SCOPES, type Delegation, type SignedRecord, SPOKE_SCOPES, signDelegation } from '../../core/crypto/delegation.ts';
@@ -23,7 +23,7 @@ export interface Machine {
   readonly log: QuietLog;
   readonly settings: AgentSettings;
   /** a new process of the agent */
-  open(): Agent;
+  open(clock?: Clock): Agent;
 }
 
 export function delegate(
@@ -133,7 +133,7 @@ export class FleetOfSites {
   }
 
   /** Enrols at a site; the files are those that `vigo register` writes. */
-  async machine(site: TestSite, hostname: string, fallbacks: readonly string[] = []): Promise<Machine> {
+  async machine(site: TestSite, hostname: string, fallbacks: readonly string[] = [], apiAddr = 'https://localhost:1'): Promise<Machine> {
     const { request, configDir } = await site.request(hostname, hostname, await site.token(hostname));
     const result = await site.server.parts.enrollment.enroll(request, '127.0.0.1');
     if (result.status !== 'enrolled') throw new Error('not enrolled');
@@ -145,11 +145,14 @@ export class FleetOfSites {
     writeFileSync(paths.envoyId, reply.envoy_id);
     const server = `localhost:${site.server.rpcPort}`;
     const { site_id, fleet_id } = reply;
-    writeFileSync(paths.config, formatSettings({ server, hostname, site_id, fleet_id, fallback_servers: fallbacks.join(', ') }));
+    writeFileSync(
+      paths.config,
+      formatSettings({ server, api_addr: apiAddr, hostname, site_id, fleet_id, fallback_servers: fallbacks.join(', ') }),
+    );
     const log = quietLog();
     const settings = readSettings({}, { configDir, stateDir: join(site.dir, `${hostname}-state`) });
-    const open = () => {
-      const agent = new Agent({ settings, clock: systemClock, log });
+    const open = (clock = systemClock) => {
+      const agent = new Agent({ settings, clock, log });
       this.#agents.push(agent);
       return agent;
     };

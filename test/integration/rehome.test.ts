@@ -1,5 +1,6 @@
 /** Agents that change owner: real agents, real sites of one fleet, real sockets. A grant that holds is followed, any other changes nothing. */
 import { readFileSync } from 'node:fs';
+import { createServer as createHttpsServer, type Server } from 'node:https';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
@@ -8,9 +9,12 @@ import { statusFacts } from '../../agent/commands/status-facts.ts';
 import { ownHostname } from '../../agent/enroll/register.ts';
 import type { Agent } from '../../agent/runtime.ts';
 import { LocalSystem } from '../../agent/system/local-system.ts';
+import type { RenewRequest } from '../../core/api/enroll.ts';
 import { systemClock } from '../../core/base/clock.ts';
+import { CodedError, ERROR_CODES } from '../../core/base/errors.ts';
 import type { EnvoyId } from '../../core/base/ids.ts';
 import { signRevocation } from '../../core/crypto/delegation.ts';
+import { restServerOptions } from '../../core/crypto/tls.ts';
 import type { SignedGrant } from '../../core/policy/ownership.ts';
 import { eventually } from '../harness/eventually.ts';
 import { FleetOfSites, type Machine } from '../harness/fleet-of-sites.ts';
@@ -168,6 +172,51 @@ describe('a grant that holds', () => {
     await tell(fleet.grant(id, b, 2, { issued_at: now + 1 }));
     expect((await talk(agent)).problem).toBeUndefined();
     expect(owner(agent)).toMatchObject({ servers: [address(b)], previous: [address(a)] });
+  });
+});
+
+describe('renewal', () => {
+  /** The REST port of a site, as far as an agent needs it to renew. */
+  async function restOf(site: TestSite, answer: (body: RenewRequest) => Promise<object>): Promise<Server> {
+    const { identity } = site.server.parts;
+    const server = createHttpsServer(restServerOptions(identity.rootCa, identity.tls), async (request, response) => {
+      const parts: Buffer[] = [];
+      for await (const part of request) parts.push(part as Buffer);
+      try {
+        response.end(JSON.stringify(await answer(JSON.parse(Buffer.concat(parts).toString('utf8')) as RenewRequest)));
+      } catch (thrown) {
+        const { code, message, details } = thrown as CodedError;
+        response.writeHead(ERROR_CODES[code].http ?? 500).end(JSON.stringify({ code, detail: message, ...details }));
+      }
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    return server;
+  }
+  const urlOf = (server: Server) => `https://localhost:${(server.address() as { port: number }).port}`;
+
+  test('of a certificate by a machine that slept through the move happens at the new owner', async () => {
+    let redirect: SignedGrant | undefined;
+    const before = await restOf(a, () => Promise.reject(new CodedError('REDIRECT', 'another site owns it', { details: { redirect } })));
+    const after = await restOf(b, (request) => b.server.parts.renew(request, '127.0.0.1'));
+    try {
+      const machine = await fleet.machine(a, 'sleeper.example.com', [], urlOf(before));
+      redirect = await fleet.move(machine.envoyId, a, b, 2, { api_url: urlOf(after) });
+      const later = { ...systemClock, now: () => Date.now() + 80 * 86_400_000 };
+      const agent = machine.open({
+        ...later,
+        sleep: systemClock.sleep.bind(systemClock),
+        monotonic: systemClock.monotonic.bind(systemClock),
+      });
+      const certificate = readFileSync(join(machine.settings.configDir, 'tls.pem'), 'utf8');
+      expect((await talk(agent)).problem).toBeUndefined();
+      expect(owner(agent)).toMatchObject({ site_id: 'b', api_url: urlOf(after) });
+      expect(said(machine, 'certificate was renewed')).toBe(1);
+      expect(readFileSync(join(machine.settings.configDir, 'tls.pem'), 'utf8')).not.toBe(certificate);
+      expect(holds(agent)).toMatchObject({ site: 'b', epoch: 2 });
+    } finally {
+      before.close();
+      after.close();
+    }
   });
 });
 
