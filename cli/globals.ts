@@ -1,5 +1,6 @@
 /** The flags that every command of vigocli knows, and what commands make of them. */
 import { z } from 'zod';
+import type { SpokeStatusItem } from '../core/api/route.ts';
 import { type Command, type CommandInput, type CommandIo, commandOf, type OutputOptions } from '../core/command/command.ts';
 import { flag } from '../core/command/flags.ts';
 import { escapeCell } from '../core/command/output.ts';
@@ -16,6 +17,8 @@ export const cliGlobals = z.object({
   output: flag.oneOf(['table', 'wide', 'csv'], 'form of lists'),
   limit: flag.whole('most rows of a list (100)'),
   all: flag.on('all rows of a list'),
+  spoke: flag.text('only this spoke of the fleet', { value: 'id' }),
+  allowPartial: flag.on('exit 0 although spokes did not answer'),
   yes: flag.on('answer every question with yes', { short: 'y' }),
   quiet: flag.on('answers and errors only', { short: 'q' }),
   verbose: flag.on('print requests, without bodies', { short: 'v' }),
@@ -63,18 +66,20 @@ export async function readPages<T>(
     readonly items: readonly T[];
     readonly next_cursor: string | null;
     readonly complete: boolean;
-    readonly spokes: readonly unknown[];
+    readonly spokes: readonly SpokeStatusItem[];
   }>,
-): Promise<{ items: T[]; next_cursor: string | null; complete: boolean; spokes: readonly unknown[] }> {
+): Promise<{ items: T[]; next_cursor: string | null; complete: boolean; spokes: readonly SpokeStatusItem[] }> {
   const wanted = globals.all ? Number.POSITIVE_INFINITY : (globals.limit ?? 100);
   const items: T[] = [];
+  let complete = true;
   for (let cursor: string | null = null; ; ) {
     const page = await read({ limit: Math.max(1, Math.min(1000, wanted - items.length)), ...(cursor === null ? {} : { cursor }) });
     items.push(...page.items);
+    complete &&= page.complete;
     cursor = page.next_cursor;
     if (cursor !== null && items.length < wanted) continue;
     if (cursor !== null && !globals.json && !globals.quiet) io.err(`${items.length} shown, there are more: --limit or --all\n`);
-    return { items, next_cursor: cursor, complete: page.complete, spokes: page.spokes };
+    return { items, next_cursor: cursor, complete, spokes: page.spokes };
   }
 }
 

@@ -6,7 +6,7 @@ import { type Handler, handler } from '../server/rest/handler.ts';
 import { timeText } from '../server/rest/pages.ts';
 import type { RoleSite } from '../server/role.ts';
 import type { Answer, LinkSession } from '../server/spanner/link.ts';
-import type { RolloutRow } from '../server/store/store.ts';
+import type { RolloutRow } from '../server/store/rollouts.ts';
 import { ConfigSync, type SpokeRelease } from './config-sync.ts';
 import { Rollout, ringsOf } from './rollout.ts';
 
@@ -22,7 +22,7 @@ export interface HubReleases {
   readonly answers: readonly Answer[];
   readonly sync: ConfigSync;
   /** a step of every new link */
-  offer(session: LinkSession): Promise<void>;
+  welcome(session: LinkSession): Promise<void>;
   /** in place of the site's own of these names */
   readonly handlers: readonly Handler[];
   /** links may come from here on */
@@ -111,7 +111,15 @@ export function createHubReleases(
   return {
     answers: sync.answers,
     sync,
-    offer: (session) => sync.offer(session),
+    async welcome(session) {
+      if (session.siteId === parts.identity.siteId) return;
+      try {
+        await sync.offer(session);
+      } catch (thrown) {
+        // the link stays: there is more to it than releases
+        log.warn('a release could not be offered', { spoke_id: session.siteId, error: messageOf(thrown) });
+      }
+    },
     handlers,
     start: () => rollout.resume(),
     stop: () => rollout.stop(),

@@ -5,7 +5,7 @@ import type { Logger } from '../core/base/log.ts';
 import type { Settings } from '../server/settings.ts';
 import { releaseHealth } from '../server/spanner/kinds/releases.ts';
 import type { LinkSession } from '../server/spanner/link.ts';
-import type { RingHealth, RolloutRow, RolloutStore } from '../server/store/store.ts';
+import type { RingHealth, RolloutRow, RolloutStore } from '../server/store/rollouts.ts';
 import type { ConfigSync } from './config-sync.ts';
 
 export interface RolloutParts {

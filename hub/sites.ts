@@ -4,9 +4,10 @@ import { CodedError } from '../core/base/errors.ts';
 import type { JsonObject } from '../core/base/json.ts';
 import type { Settings } from '../server/settings.ts';
 import type { LinkSession } from '../server/spanner/link.ts';
-import type { SiteRow, SiteStore, Tables } from '../server/store/store.ts';
+import type { SiteRow, SiteStore } from '../server/store/site-row.ts';
+import type { Tables } from '../server/store/store.ts';
 
-export type { SiteRow } from '../server/store/store.ts';
+export type { SiteRow } from '../server/store/site-row.ts';
 
 /** How the link to a site stands now. */
 export interface SiteLink {
@@ -73,7 +74,7 @@ export class SiteRegistry implements Sites {
   readonly #links = new Map<string, SiteLink>();
   readonly #onSession: SessionListener[] = [];
   readonly #onDown: ((siteId: string, reason: string) => void)[] = [];
-  #own: { readonly row: SiteRow; readonly session: LinkSession } | undefined;
+  #own: { readonly row: SiteRow; readonly session: LinkSession; figures(): JsonObject } | undefined;
 
   private constructor(store: SiteStore, clock: Pick<Clock, 'now'>) {
     this.#store = store;
@@ -111,8 +112,8 @@ export class SiteRegistry implements Sites {
   }
 
   /** The hub's own envoys: a site that is asked like any other. */
-  addOwn(row: SiteRow, session: LinkSession): void {
-    this.#own = { row, session };
+  addOwn(row: SiteRow, session: LinkSession, figures: () => JsonObject): void {
+    this.#own = { row, session, figures };
   }
 
   list(): readonly SiteState[] {

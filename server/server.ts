@@ -14,8 +14,10 @@ import { START_UP_LEAVES, verifyNewest } from './audit/verify.ts';
 import { heardWitnesses, witnessFiles } from './audit/witnesses.ts';
 import { lockDataDirectory } from './data-lock.ts';
 import { Bcrypt } from './enroll/bcrypt.ts';
+import { EnvoyCreation } from './enroll/creation.ts';
 import { Enrollment } from './enroll/enroll.ts';
 import { renew } from './enroll/renew.ts';
+import { TokenDesk } from './enroll/token-desk.ts';
 import { EnrollTokens } from './enroll/tokens.ts';
 import { FleetIndex } from './fleet/fleet-index.ts';
 import { Flusher } from './fleet/flusher.ts';
@@ -161,7 +163,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       clock,
       identity,
       entryOf: (hostname) => releases.entryOf(hostname),
-      dropConnections: (envoyId) => dropConnections(envoyId),
+      dropConnections: (envoyId) => rpc.drop(envoyId),
     });
     await step(log, clock, 'ownership', () => ownership.start());
     const startedAt = clock.now();
@@ -201,8 +203,8 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
         metrics.count('vigo_requests_total', 1, { service: 'agent', method: forwarded.method, code: 'OK' });
         return reply;
       },
-      owner: async (envoyId) => {
-        const grant = await ownership.redirectOf(envoyId as EnvoyId);
+      owner: async (envoyId, wrongAudience) => {
+        const grant = await ownership.redirectOf(envoyId as EnvoyId, wrongAudience);
         if (grant !== undefined) metrics.count('vigo_redirects_total', 1);
         return Buffer.from(grant === undefined ? '' : JSON.stringify(grant));
       },
@@ -233,6 +235,10 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       },
     };
     const releases: ReleaseSwitch = new ReleaseSwitch({ fleet, rpc, clock, authority, observeAll: checkin.observe_only });
+    revocations.onChange(() => {
+      rotateTickets();
+      releases.refresh().catch(options.fatal);
+    });
     const rotation = setInterval(() => rotateTickets(), 3_600_000);
     rotation.unref();
     stops.push(() => clearInterval(rotation));
@@ -241,6 +247,11 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       rpc.useContext(tls.certificateChain, tls.privateKey, settings.server.tls.session_tickets ? newTicketKeys() : undefined);
     const renewCertificate = async () => {
       const fresh = await openIdentity(paths, identityOptions());
+      if (fresh.delegation.record !== identity.delegation.record) {
+        identity.delegation = fresh.delegation;
+        rpc.useDelegation(fresh.delegation);
+        log.info('the delegation was renewed', {});
+      }
       if (fresh.tls.certificateChain === tls.certificateChain) return undefined;
       tls = fresh.tls;
       rotateTickets();
@@ -254,23 +265,27 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     const bcrypt = new Bcrypt();
     stops.push(() => bcrypt.stop());
     const tokens = new EnrollTokens({ store, bcrypt, trail, clock, cost: settings.enrollment.token_bcrypt_cost, pin: identity.rootPin });
-    const enrollment = new Enrollment({
+    const desk = new TokenDesk({ store, bcrypt, trail, clock, environmentOf: (hostname) => releases.environmentOf(hostname) });
+    const creation = new EnvoyCreation({
       store,
       fleet,
       identity,
-      bcrypt,
       trail,
       clock,
       settings: {
         advertise,
+        // agents of a spoke may have enrolled at the hub
+        apiUrl: role === 'spoke' ? settings.server.public_url : undefined,
+        fallback: authority.fallback_servers,
         envoyCertDays: settings.server.tls.envoy_cert_days,
         pending: settings.enrollment.pending,
         onConflict: settings.enrollment.hostname_conflict,
       },
       entryOf: (hostname) => releases.entryOf(hostname),
-      environmentOf: (hostname) => releases.environmentOf(hostname),
       dropConnections,
+      announces: (hostname) => ownership.announces(hostname),
     });
+    const enrollment = new Enrollment({ store, trail, clock, desk, creation });
     const authenticator = new Authenticator(
       fleet.columns,
       { fleetId: idBytes(identity.fleetId), siteId: identity.siteId, epoch: identity.epoch, startedAt },
@@ -295,6 +310,8 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       releases,
       secrets,
       tokens,
+      desk,
+      creation,
       enrollment,
       rpc,
       authenticator,
@@ -305,7 +322,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       renew: (request, address) =>
         renew(
           request,
-          { store, fleet, identity, authenticator, trail, clock, envoyCertDays: settings.server.tls.envoy_cert_days },
+          { store, fleet, identity, authenticator, ownership, trail, clock, envoyCertDays: settings.server.tls.envoy_cert_days },
           address,
         ),
     };

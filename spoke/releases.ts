@@ -1,5 +1,4 @@
 /** Releases of a spoke as a part of its role: what its hub offers is fetched, checked and served. */
-import { openRevocation } from '../core/crypto/delegation.ts';
 import { ReleaseReceiver } from '../server/publish/receive.ts';
 import type { RoleSite } from '../server/role.ts';
 import { FETCH_BYTES } from '../server/spanner/kinds/releases.ts';
@@ -17,7 +16,7 @@ export function createSpokeReleases(
   const receiver = new ReleaseReceiver({
     publisher,
     authority: identity,
-    revokedSerials: new Set(identity.revocations.map((signed) => openRevocation(identity.rootPublicKey, signed).serial)),
+    revokedSerials: () => parts.revocations.serials,
     store,
     temp: paths.temp,
     batchBytes: FETCH_BYTES,

@@ -1,8 +1,10 @@
 /** The audit log and its proofs. */
 import { z } from 'zod';
-import { pageOf, pageQuery, route, smallText, time } from './route.ts';
+import { fleetQuery, pageOf, pageQuery, route, smallText, time } from './route.ts';
 
 export const auditRowSchema = z.object({
+  /** the site whose log it is of */
+  spoke: z.string(),
   seq: z.number(),
   time,
   actor: z.string(),
@@ -19,6 +21,7 @@ export const listAudit = route({
   permission: 'audit.read',
   query: z.strictObject({
     ...pageQuery,
+    ...fleetQuery,
     since: z.iso.datetime({ offset: true }).optional(),
     until: z.iso.datetime({ offset: true }).optional(),
     actor: smallText.optional(),

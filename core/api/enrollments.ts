@@ -1,6 +1,6 @@
 /** Enrolments that wait for an admin. */
 import { z } from 'zod';
-import { idParams, pageOf, pageQuery, reasonText, route, time } from './route.ts';
+import { fleetQuery, idParams, pageOf, pageQuery, reasonText, route, time } from './route.ts';
 
 export const pendingSchema = z.object({
   id: z.string(),
@@ -18,7 +18,7 @@ export const listPending = route({
   method: 'GET',
   path: '/enrollments/pending',
   permission: 'envoy.approve',
-  query: z.strictObject(pageQuery),
+  query: z.strictObject({ ...pageQuery, ...fleetQuery }),
   reply: pageOf(pendingSchema),
 });
 

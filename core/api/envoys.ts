@@ -1,6 +1,6 @@
 /** Envoys: the fleet's members. */
 import { z } from 'zod';
-import { idParams, pageOf, pageQuery, queryFlag, reasonText, route, smallText, time } from './route.ts';
+import { fleetQuery, idParams, maybeCompleteness, pageOf, pageQuery, queryFlag, reasonText, route, smallText, time } from './route.ts';
 import { runSummarySchema } from './runs.ts';
 
 export const envoyRowSchema = z.object({
@@ -49,6 +49,9 @@ export const listEnvoys = route({
   permission: 'fleet.read',
   query: z.strictObject({
     ...pageQuery,
+    ...fleetQuery,
+    /** the hub's order; else the order of enrolment */
+    sort: z.enum(['hostname']).optional(),
     target: z.string().max(1000).optional(),
     state: smallText.optional(),
     env: smallText.optional(),
@@ -102,11 +105,12 @@ export const pushEnvoys = route({
   method: 'POST',
   path: '/envoys/push',
   permission: 'fleet.write',
-  body: z.strictObject({ target: z.string().min(1).max(1000).optional(), all: z.boolean().optional() }),
+  body: z.strictObject({ target: z.string().min(1).max(1000).optional(), all: z.boolean().optional(), spoke: fleetQuery.spoke }),
   reply: z.object({
     pushed: z.number(),
     queued: z.number(),
     envoys: z.array(z.object({ id: z.string(), hostname: z.string(), status: z.enum(['pushed', 'queued']) })),
+    ...maybeCompleteness,
   }),
   codes: ['TARGET_SYNTAX', 'NO_TARGETS'],
 });

@@ -1,6 +1,6 @@
 /** The fleet as a whole. */
 import { z } from 'zod';
-import { route } from './route.ts';
+import { fleetQuery, route, spokeStatusSchema } from './route.ts';
 
 export const fleetSummary = route({
   name: 'fleet.summary',
@@ -8,6 +8,7 @@ export const fleetSummary = route({
   method: 'GET',
   path: '/fleet/summary',
   permission: 'fleet.read',
+  query: z.strictObject(fleetQuery),
   reply: z.object({
     envoys: z.number(),
     states: z.record(z.string(), z.number()),
@@ -17,6 +18,14 @@ export const fleetSummary = route({
     revoked: z.number(),
     unmatched: z.number(),
     live_release: z.number(),
-    spokes: z.array(z.unknown()),
+    complete: z.boolean(),
+    spokes: z.array(
+      spokeStatusSchema.extend({
+        envoys: z.number().optional(),
+        states: z.record(z.string(), z.number()).optional(),
+        converged_pct: z.number().nullable().optional(),
+        live_release: z.number().optional(),
+      }),
+    ),
   }),
 });

@@ -76,12 +76,28 @@ export function rootRoute<
 /** `?limit=` and `?cursor=` of every list. */
 export const pageQuery = {
   limit: z.coerce.number().int().min(1).max(1000).default(100),
-  cursor: z.string().max(512).optional(),
+  cursor: z.string().max(8192).optional(),
 };
 
-/** A list answer; this build has no spokes to name. */
+/** What a hub says of each spoke it asked. */
+export const spokeStatusSchema = z.object({
+  id: z.string(),
+  status: z.enum(['answered', 'timed_out', 'offline']),
+  /** age of what it answers from; of a silent one, since it was heard last; null: never */
+  age_s: z.number().nullable(),
+  error: z.string().optional(),
+});
+export type SpokeStatusItem = z.output<typeof spokeStatusSchema>;
+
+/** How complete an answer about the fleet is. Servers without spokes name none and are complete. */
+const completeness = { complete: z.boolean(), spokes: z.array(spokeStatusSchema) };
+
+/** As {@link completeness}, of answers that are no lists: servers without spokes leave it out. */
+export const maybeCompleteness = { complete: z.boolean().optional(), spokes: z.array(spokeStatusSchema).optional() };
+
+/** A list answer. */
 export function pageOf<T extends z.ZodType>(item: T) {
-  return z.object({ items: z.array(item), next_cursor: z.string().nullable(), complete: z.boolean(), spokes: z.array(z.unknown()) });
+  return z.object({ items: z.array(item), next_cursor: z.string().nullable(), ...completeness });
 }
 
 /** RFC 3339 in UTC, or null where there is none yet. */
@@ -91,6 +107,8 @@ export const queryFlag = z
   .enum(['true', 'false'])
   .transform((text) => text === 'true')
   .optional();
+/** Of questions about the fleet: one spoke alone; and no answer rather than one with holes. */
+export const fleetQuery = { spoke: z.string().max(64).optional(), require_complete: queryFlag };
 export const idParams = z.strictObject({ id: z.string().min(1).max(300) });
 export const reasonText = z.string().trim().min(1).max(500);
 /** labels and other small texts */

@@ -1,7 +1,7 @@
 /** Finished runs and what they did. */
 import { z } from 'zod';
 import { outcomeSchema, RUN_MODES } from '../policy/outcome.ts';
-import { idParams, pageOf, pageQuery, queryFlag, route, time } from './route.ts';
+import { fleetQuery, idParams, pageOf, pageQuery, queryFlag, route, time } from './route.ts';
 
 export const runSummarySchema = z.object({
   id: z.string(),
@@ -37,6 +37,7 @@ export const listRuns = route({
   permission: 'fleet.read',
   query: z.strictObject({
     ...pageQuery,
+    ...fleetQuery,
     envoy: z.string().max(300).optional(),
     mode: z.enum(RUN_MODES).optional(),
     since: z.iso.datetime({ offset: true }).optional(),
@@ -54,7 +55,7 @@ export const getRun = route({
   path: '/runs/{id}',
   permission: 'fleet.read',
   params: idParams,
-  query: z.strictObject({ envoy: z.string().max(300).optional() }),
+  query: z.strictObject({ envoy: z.string().max(300).optional(), spoke: fleetQuery.spoke }),
   reply: runSchema,
   codes: ['AMBIGUOUS_NAME'],
 });
@@ -65,7 +66,7 @@ export const streamRuns = route({
   method: 'GET',
   path: '/runs/stream',
   permission: 'fleet.read',
-  query: z.strictObject({ target: z.string().max(1000).optional() }),
+  query: z.strictObject({ target: z.string().max(1000).optional(), spoke: fleetQuery.spoke }),
   reply: runSummarySchema.extend({ state: z.string() }),
   codes: ['TARGET_SYNTAX', 'OVERLOADED'],
   form: 'events',

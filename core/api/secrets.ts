@@ -1,6 +1,6 @@
 /** Secrets: names, versions and uses; values only inwards, and outwards by `reveal` alone. */
 import { z } from 'zod';
-import { pageOf, pageQuery, queryFlag, reasonText, route, time } from './route.ts';
+import { fleetQuery, maybeCompleteness, pageOf, pageQuery, queryFlag, reasonText, route, time } from './route.ts';
 
 const pathParams = z.strictObject({ path: z.string().min(1).max(512) });
 
@@ -12,6 +12,8 @@ export const secretRefSchema = z.object({
   line: z.number(),
   entries: z.array(z.string()),
   missing: z.boolean(),
+  /** at a hub: spokes that cannot resolve it */
+  missing_at: z.array(z.string()).optional(),
 });
 
 export const listSecrets = route({
@@ -42,8 +44,8 @@ export const secretRefs = route({
   method: 'GET',
   path: '/secret-refs',
   permission: 'secrets.read',
-  query: z.strictObject({ path: z.string().max(512).optional(), missing: queryFlag }),
-  reply: z.object({ items: z.array(secretRefSchema) }),
+  query: z.strictObject({ ...fleetQuery, path: z.string().max(512).optional(), missing: queryFlag }),
+  reply: z.object({ items: z.array(secretRefSchema), ...maybeCompleteness }),
   codes: ['SECRETS_UNAVAILABLE', 'NOT_READY'],
 });
 

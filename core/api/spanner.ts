@@ -65,7 +65,6 @@ export const spannerStatus = route({
   }),
   codes: ['UNIMPLEMENTED'],
 });
-export type SpannerStatus = z.output<typeof spannerStatus.reply>;
 
 export const routeHostname = route({
   name: 'spanner.route',

@@ -7,6 +7,8 @@ import { createLogger } from '../../core/base/log.ts';
 import { Redactor } from '../../core/base/redaction.ts';
 import { VERSION } from '../../core/base/version.ts';
 import type { Command } from '../../core/command/command.ts';
+import { flag } from '../../core/command/flags.ts';
+import { armFailpoints } from '../failpoints.ts';
 import { dataPaths } from '../identity/paths.ts';
 import type { Roles } from '../role.ts';
 import { startSite } from '../site.ts';
@@ -49,8 +51,9 @@ export const run = (roles: Roles): Command<ServerGlobals> =>
   serverCommand({
     name: ['run'],
     summary: 'run in the foreground until a signal (the default command)',
-    flags: z.object({}),
-    async run({ globals }, io) {
+    flags: z.object({ failpoints: flag.on('obey VIGO_FAILPOINTS (for tests): the process kills itself at the places it names') }),
+    async run({ globals, flags }, io) {
+      if (flags.failpoints) armFailpoints(io.env['VIGO_FAILPOINTS'] ?? '');
       if (process.getuid?.() === 0 && !globals.allowRoot) {
         throw new CodedError('USAGE', 'vigosrv never needs root', { hint: 'start it as its own user, or give --allow-root' });
       }

@@ -3,12 +3,15 @@ import { createHash } from 'node:crypto';
 import type { RenewReply, RenewRequest } from '../../core/api/enroll.ts';
 import type { Clock } from '../../core/base/clock.ts';
 import { CodedError } from '../../core/base/errors.ts';
+import { type EnvoyId, idText } from '../../core/base/ids.ts';
 import { createEnvoyCertificate, validityOf } from '../../core/crypto/certificate.ts';
+import { readHeader } from '../../proto/fast.ts';
 import { codecs } from '../../proto/load.ts';
 import type { AuditTrail } from '../audit/trail.ts';
 import type { FleetIndex } from '../fleet/fleet-index.ts';
+import type { Ownership } from '../fleet/ownership.ts';
 import type { ServerIdentity } from '../identity/server-identity.ts';
-import type { Authenticator } from '../rpc/authenticate.ts';
+import type { Authenticated, Authenticator } from '../rpc/authenticate.ts';
 import type { Store } from '../store/store.ts';
 
 export interface RenewParts {
@@ -16,6 +19,7 @@ export interface RenewParts {
   readonly fleet: FleetIndex;
   readonly identity: ServerIdentity;
   readonly authenticator: Authenticator;
+  readonly ownership: Pick<Ownership, 'withOwner'>;
   readonly trail: AuditTrail;
   readonly clock: Clock;
   readonly envoyCertDays: number;
@@ -26,13 +30,23 @@ export function renewContentHash(csr: string, sealingKey: string): Buffer {
   return createHash('sha256').update(`${csr}\0${sealingKey}`).digest();
 }
 
+/** An envoy whose certificate ran out while it moved has no other way to hear where it belongs. */
+async function authenticated(parts: RenewParts, signed: Uint8Array, requestPayload: Uint8Array): Promise<Authenticated> {
+  try {
+    return parts.authenticator.authenticate('renew', signed, undefined);
+  } catch (thrown) {
+    const led = thrown instanceof CodedError && ['REDIRECT', 'RETRY_ELSEWHERE', 'WRONG_AUDIENCE'].includes(thrown.code);
+    throw led ? await parts.ownership.withOwner(thrown, idText(readHeader(requestPayload).envoyId) as EnvoyId) : thrown;
+  }
+}
+
 /** @throws CodedError as authenticate, BAD_PROOF, BAD_CSR */
 export async function renew(request: RenewRequest, parts: RenewParts, address: string): Promise<RenewReply> {
   const signed = codecs.signedRequest.encode({
     payload: Buffer.from(request.signed.payload, 'base64'),
     signature: Buffer.from(request.signed.signature, 'base64'),
   });
-  const { slot, payload } = parts.authenticator.authenticate('renew', signed, undefined);
+  const { slot, payload } = await authenticated(parts, signed, Buffer.from(request.signed.payload, 'base64'));
   const { content_hash: contentHash } = codecs.renewPayload.decode(payload);
   if (!renewContentHash(request.csr, request.sealing_key).equals(contentHash))
     throw new CodedError('BAD_PROOF', 'the signature does not cover this request');

@@ -180,6 +180,10 @@ export class FleetIndex {
     Atomics.or(this.columns.flags, slot, FLAG.arrived);
   }
 
+  hasArrived(slot: number): boolean {
+    return (Atomics.load(this.columns.flags, slot) & FLAG.arrived) !== 0;
+  }
+
   /** Another site accepted requests up to this one. */
   raiseSequence(slot: number, sequence: number): void {
     const { sequence: column, dirty } = this.columns;

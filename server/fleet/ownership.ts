@@ -13,12 +13,12 @@ import {
   fromVolatile,
   type IdentityRecord,
   identityRecordSchema,
+  identitySchema,
   type Late,
   toStoredRun,
   toTravelling,
   toVolatile,
 } from '../spanner/identity-record.ts';
-import type { OwnershipRow } from '../store/ownerships.ts';
 import type { EnvoyRow, Store, Tables } from '../store/store.ts';
 import type { FleetIndex } from './fleet-index.ts';
 import type { RunIntake } from './run-intake.ts';
@@ -47,6 +47,8 @@ export interface OwnershipParts {
 export class Ownership {
   readonly #parts: OwnershipParts;
   readonly #listeners = new Set<(confirmation: Confirmation) => void>();
+  /** host names that are prepared: nobody else may enrol by them */
+  readonly #announced = new Map<EnvoyId, string>();
   /** a hub knows more than its own site */
   lookup: ((envoyId: EnvoyId) => Promise<SignedGrant | undefined>) | undefined;
 
@@ -58,6 +60,8 @@ export class Ownership {
   async start(): Promise<void> {
     const { store, fleet } = this.#parts;
     fleet.fenced = (await store.ownerships.fact(FENCED)) === 'true';
+    for (const { envoyId, record } of await store.ownerships.inState('arriving'))
+      this.#announced.set(envoyId, identityRecordSchema.parse(JSON.parse(record)).identity.hostname);
     for (const { envoyId } of await store.ownerships.inState('arrived')) {
       const slot = fleet.slotOf(envoyId);
       if (slot >= 0) fleet.arrive(slot);
@@ -100,6 +104,7 @@ export class Ownership {
     const { store, clock } = this.#parts;
     const identity = fromTravelling(record.identity, ownerEpoch);
     requireAcceptablePublicKey(identity.identityKey);
+    this.#announced.set(identity.id, identity.hostname);
     await store.transaction(async (tx) => {
       const [row, held, named] = [
         await tx.envoys.byId(identity.id),
@@ -113,7 +118,7 @@ export class Ownership {
       if (named !== undefined && named.id !== identity.id && named.status === 'active')
         throw new CodedError('HOSTNAME_TAKEN', `another live envoy of this site is called ${identity.hostname}`);
       // the grant of a former departure still leads away until the hub has decided
-      const grant = held?.state === 'departed' ? held.grant : '';
+      const grant = held?.state === 'departed' || held?.state === 'arriving' ? held.grant : '';
       await tx.ownerships.put({
         envoyId: identity.id,
         state: 'arriving',
@@ -123,6 +128,11 @@ export class Ownership {
         at: clock.now(),
       });
     });
+  }
+
+  /** An envoy of this name is on its way here. */
+  announces(hostname: string): boolean {
+    return [...this.#announced.values()].includes(hostname);
   }
 
   /** From here on this site serves the envoy. @throws CodedError NOT_FOUND when it was not prepared, STALE_EPOCH, BUNDLE_REJECTED for a grant that does not hold */
@@ -151,6 +161,7 @@ export class Ownership {
       });
       return row;
     });
+    this.#announced.delete(envoyId);
     if (arrived === undefined) return;
     fleet.load(arrived);
     const slot = fleet.slotOf(envoyId);
@@ -162,6 +173,10 @@ export class Ownership {
   async #adopt(tx: Tables, record: IdentityRecord, ownerEpoch: number): Promise<EnvoyRow> {
     const identity = fromTravelling(record.identity, ownerEpoch);
     const { id, identityKey: _key, hostname: _name, ...rest } = identity;
+    const named = identity.status === 'active' ? await tx.envoys.byHostname(identity.hostname) : undefined;
+    // two that enrolled by one name while their sites were apart: the one that moves is the older, the other waits for a person
+    if (named?.status === 'active' && named.id !== id)
+      await tx.envoys.setStatus(named.id, 'pending', `another envoy of this name, ${id}, moved here: approve one, revoke the other`);
     if (!(await tx.envoys.update(id, rest))) await tx.envoys.insert(identity);
     const hash = record.traits?.hash ?? '';
     if (record.traits !== null) await tx.traits.mergeBatch([{ envoyId: id, hash, full: true, set: record.traits.traits, removed: [] }]);
@@ -175,23 +190,37 @@ export class Ownership {
 
   /** Not ours any more: from now on agents are led to the owner. Answers what came since the copy. @throws CodedError STALE_EPOCH, BUNDLE_REJECTED */
   async depart(envoyId: EnvoyId, signed: SignedGrant): Promise<Late> {
-    const { store, fleet, intake, trail, identity: own } = this.#parts;
+    const { store, fleet, intake, trail, clock, identity: own } = this.#parts;
     const grant = this.#open(signed);
     if (grant.envoy_id !== envoyId || grant.site_id === own.siteId)
       throw new CodedError('BUNDLE_REJECTED', `the grant is for ${grant.envoy_id} at ${grant.site_id}`);
     const slot = fleet.slotOf(envoyId);
     const known = await store.ownerships.of(envoyId);
-    if (Math.max(known?.ownerEpoch ?? 0, slot < 0 ? 0 : fleet.columns.ownerEpoch[slot]!) > grant.owner_epoch)
-      throw new CodedError('STALE_EPOCH', `a higher owner epoch than ${grant.owner_epoch} is known here`);
+    const highest = Math.max(known?.ownerEpoch ?? 0, slot < 0 ? 0 : fleet.columns.ownerEpoch[slot]!);
+    if (highest > grant.owner_epoch) throw new CodedError('STALE_EPOCH', `a higher owner epoch than ${grant.owner_epoch} is known here`);
+    if (highest === grant.owner_epoch && known?.state !== 'departed' && slot >= 0 && !fleet.view(slot).departed)
+      throw new CodedError('BUNDLE_REJECTED', `two grants of owner epoch ${highest}: this site owns the envoy by one of them`);
     if (slot >= 0) fleet.depart(slot);
     // reports that were taken before this moment become durable, later ones are redirected
     await intake.settle();
+    intake.forget(slot);
     const volatile = slot < 0 ? null : toVolatile(fleet.view(slot));
-    await store.transaction(async (tx) => {
+    const identity = await store.transaction(async (tx) => {
       const held = await tx.ownerships.of(envoyId);
-      if (held?.state === 'departed' && held.ownerEpoch === grant.owner_epoch) return;
+      const row = await tx.envoys.byId(envoyId);
+      // said again: what it was when it left stands in the tombstone
+      if (held?.state === 'departed' && held.ownerEpoch === grant.owner_epoch)
+        return held.record === '' ? null : identitySchema.parse(JSON.parse(held.record));
+      const left = row === undefined ? null : toTravelling(row);
       await tx.envoys.setStatus(envoyId, 'departed', `owned by ${grant.site_id}`);
-      await this.#putDeparted(tx, envoyId, grant.owner_epoch, signed);
+      await tx.ownerships.put({
+        envoyId,
+        state: 'departed',
+        ownerEpoch: grant.owner_epoch,
+        grant: JSON.stringify(signed),
+        record: left === null ? '' : JSON.stringify(left),
+        at: clock.now(),
+      });
       if (slot >= 0)
         await trail.record(tx, {
           actor: SYSTEM,
@@ -200,42 +229,47 @@ export class Ownership {
           outcome: 'ok',
           data: { from: own.siteId, to: grant.site_id, owner_epoch: grant.owner_epoch },
         });
+      return left;
     });
-    return { volatile, runs: await this.#newestRuns(store, envoyId) };
+    return { identity, volatile, runs: await this.#newestRuns(store, envoyId) };
   }
 
-  #putDeparted(tx: Tables, envoyId: EnvoyId, ownerEpoch: number, signed: SignedGrant): Promise<void> {
-    const row: OwnershipRow = {
-      envoyId,
-      state: 'departed',
-      ownerEpoch,
-      grant: JSON.stringify(signed),
-      record: '',
-      at: this.#parts.clock.now(),
-    };
-    return tx.ownerships.put(row);
-  }
-
-  /** What the former owner took after the copy. */
+  /** What the former owner took after the copy, and what became of the envoy there. */
   async late(envoyId: EnvoyId, late: Late): Promise<void> {
     const { store, fleet } = this.#parts;
     const slot = fleet.slotOf(envoyId);
     if (slot < 0) return;
-    await store.runs.appendBatch(late.runs.map((run) => toStoredRun(envoyId, fleet.hostname(slot), run)));
-    if (late.volatile === null) return;
-    fleet.raiseSequence(slot, late.volatile.sequence);
+    const { identity, volatile } = late;
+    if (volatile !== null) {
+      fleet.raiseSequence(slot, volatile.sequence);
+      // until it has been seen here, what the former owner saw last is the newest
+      if (fleet.hasArrived(slot)) fleet.setConvergence(slot, fromVolatile(envoyId, volatile, ''));
+    }
+    const changed = identity === null ? undefined : fromTravelling(identity, 0);
+    await store.transaction(async (tx) => {
+      await tx.runs.appendBatch(late.runs.map((run) => toStoredRun(envoyId, fleet.hostname(slot), run)));
+      await tx.envoys.saveBatch([fleet.view(slot)]);
+      if (changed === undefined) return;
+      const { sealingKey, labels, certificateExpiresAt } = changed;
+      await tx.envoys.update(envoyId, { sealingKey, labels, certificateExpiresAt });
+      if (changed.status === 'revoked') await tx.envoys.setStatus(envoyId, 'revoked', changed.reason);
+    });
+    if (changed?.status !== 'revoked') return;
+    fleet.revoke(slot);
+    this.#parts.dropConnections(envoyId);
   }
 
   /** The hub took the move back. */
   async undo(envoyId: EnvoyId, ownerEpoch: number): Promise<void> {
+    this.#announced.delete(envoyId);
     await this.#parts.store.transaction(async (tx) => {
       const held = await tx.ownerships.of(envoyId);
       if (held?.state !== 'arriving' || held.ownerEpoch !== ownerEpoch) return;
       // it had left before: the grant of that time leads on
       if (held.grant === '') await tx.ownerships.remove(envoyId);
       else {
-        const former = this.#open(JSON.parse(held.grant) as SignedGrant);
-        await tx.ownerships.put({ ...held, state: 'departed', ownerEpoch: former.owner_epoch, record: '' });
+        const { owner_epoch: former } = JSON.parse((JSON.parse(held.grant) as SignedGrant).record) as Grant;
+        await tx.ownerships.put({ ...held, state: 'departed', ownerEpoch: former, record: '' });
       }
     });
   }
@@ -262,12 +296,22 @@ export class Ownership {
     return this.#parts.fleet.fenced;
   }
 
-  /** The way to the owner of an envoy that is not ours. */
-  async redirectOf(envoyId: EnvoyId): Promise<SignedGrant | undefined> {
+  /**
+   * The way to the owner of an envoy that is not ours. For a request that was meant for another site, that may be ourselves: the agent has not heard yet.
+   */
+  async redirectOf(envoyId: EnvoyId, wrongAudience = false): Promise<SignedGrant | undefined> {
     const held = await this.#parts.store.ownerships.of(envoyId);
-    if (held !== undefined && held.grant !== '' && (held.state === 'departed' || held.state === 'arriving'))
-      return JSON.parse(held.grant) as SignedGrant;
+    const leadsAway = held?.state === 'departed' || held?.state === 'arriving';
+    if (held !== undefined && held.grant !== '' && (leadsAway || wrongAudience)) return JSON.parse(held.grant) as SignedGrant;
     return this.lookup?.(envoyId);
+  }
+
+  /** A refusal with the way to the owner, when it is known: for requests that no accepting thread has seen. */
+  async withOwner(refusal: unknown, envoyId: EnvoyId): Promise<unknown> {
+    if (!(refusal instanceof CodedError) || !['REDIRECT', 'RETRY_ELSEWHERE', 'WRONG_AUDIENCE'].includes(refusal.code)) return refusal;
+    const redirect = await this.redirectOf(envoyId, refusal.code === 'WRONG_AUDIENCE');
+    if (redirect === undefined) return refusal.code === 'REDIRECT' ? new CodedError('RETRY_ELSEWHERE', refusal.message) : refusal;
+    return new CodedError(refusal.code === 'WRONG_AUDIENCE' ? 'WRONG_AUDIENCE' : 'REDIRECT', refusal.message, { details: { redirect } });
   }
 
   /** The highest owner epoch that this site has seen of any envoy. */

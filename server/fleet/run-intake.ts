@@ -43,6 +43,7 @@ export class RunIntake {
   #waiting: Waiting[] = [];
   #timer: NodeJS.Timeout | undefined;
   #writing: Promise<void> = Promise.resolve();
+  #unwritten = 0;
 
   constructor(parts: { readonly fleet: FleetIndex; readonly store: Store; readonly clock: Clock }) {
     this.#parts = parts;
@@ -60,6 +61,11 @@ export class RunIntake {
   /** A full report that a later heartbeat may stand for. */
   remember(slot: number, hash: string): void {
     this.#lastHash.set(slot, hash);
+  }
+
+  /** It left: a heartbeat of a later stay stands for nothing of this one. */
+  forget(slot: number): void {
+    this.#lastHash.delete(slot);
   }
 
   /** One result per report, in order. Reports about somebody else are refused. */
@@ -81,12 +87,18 @@ export class RunIntake {
       }
     }
     if (runs.length === 0) return results as ReportResult[];
-    return new Promise((resolve, reject) => {
+    this.#unwritten += runs.length;
+    const stored = new Promise<ReportResult[]>((resolve, reject) => {
       this.#waiting.push({ runs, slot, results, resolve, reject });
       const gathered = this.#waiting.reduce((sum, { runs: some }) => sum + some.length, 0);
       if (gathered >= MAX_GATHERED_RUNS) this.#begin();
       else this.#timer ??= setTimeout(() => this.#begin(), GATHER_MS);
     });
+    try {
+      return await stored;
+    } finally {
+      this.#unwritten -= runs.length;
+    }
   }
 
   #begin(): void {
@@ -166,6 +178,11 @@ export class RunIntake {
     for (const [bit, on] of pairs)
       if (on) Atomics.or(flags, slot, bit);
       else Atomics.and(flags, slot, ~bit);
+  }
+
+  /** Runs that were received and are not stored yet. */
+  get pending(): number {
+    return this.#unwritten;
   }
 
   /** Writes what still waits. */

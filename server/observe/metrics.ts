@@ -18,6 +18,7 @@ const SIZES = [1024, 4096, 16_384, 65_536, 262_144, 1_048_576, 8_388_608];
 const STATES = ['converged', 'relapsed', 'diverged', 'degraded', 'failed', 'offline', 'no_data', 'observing'];
 const CHECKIN = ['no_change', 'renew', 'bundle', 'no_policy', 'redirect', 'wait', 'error'];
 const ACTIONS = ['none', 'created', 'updated', 'deleted', 'skipped', 'blocked', 'error'];
+const MOVES = ['INTENT', 'READY', 'COMMITTED', 'CONFIRMED', 'UNDONE'];
 const STATEMENTS = ['read', 'write', 'transaction'];
 
 // biome-ignore format: one row a metric reads as a table
@@ -70,7 +71,19 @@ export const METRICS = {
   vigo_audit_size: { kind: 'gauge', help: 'records in the audit log' },
   vigo_audit_checkpoint_age_seconds: { kind: 'gauge', help: 'age of the newest checkpoint' },
   vigo_audit_verify_failures_total: { kind: 'counter', help: 'findings of audit verification' },
+  vigo_moves_total: { kind: 'counter', help: 'moves of envoys that reached a phase', labels: { phase: MOVES } },
+  vigo_moves_open: { kind: 'gauge', help: 'moves of envoys that are not confirmed', labels: { phase: MOVES } },
+  vigo_move_seconds: { kind: 'histogram', help: 'a move from its intent until the envoy was seen at its new site', buckets: [0.1, 0.5, 1, 5, 10, 30, 60, 300, 900, 3600] },
+  vigo_drain_remaining: { kind: 'gauge', help: 'envoys that a draining spoke has yet', labels: { spoke: 'name' } },
+  vigo_owner_epoch_max: { kind: 'gauge', help: 'highest owner epoch in the roster' },
+  vigo_fanout_seconds: { kind: 'histogram', help: 'answers of spokes to questions about the fleet', labels: { spoke: 'name' }, buckets: LATENCY },
+  vigo_fanout_incomplete_total: { kind: 'counter', help: 'questions about the fleet that a spoke did not answer', labels: { spoke: 'name' } },
   vigo_spoke_release_lag: { kind: 'gauge', help: 'releases a spoke is behind', labels: { spoke: 'name' } },
+  vigo_spoke_up: { kind: 'gauge', help: '1 while the link to the spoke is up', labels: { spoke: 'name' } },
+  vigo_spoke_link_rtt_seconds: { kind: 'gauge', help: 'time a heartbeat takes there and back', labels: { spoke: 'name' } },
+  vigo_spoke_clock_offset_seconds: { kind: 'gauge', help: 'clock of the spoke minus that of the hub', labels: { spoke: 'name' } },
+  vigo_spoke_envoys: { kind: 'gauge', help: 'envoys of the spoke, as it says itself', labels: { spoke: 'name' } },
+  vigo_spoke_convergence_pct: { kind: 'gauge', help: 'converged share of the spoke, 0.0 to 1.0', labels: { spoke: 'name' } },
   vigo_metrics_dropped_series_total: { kind: 'counter', help: 'label sets beyond the limit' },
 } as const satisfies Record<string, Row>;
 

@@ -34,7 +34,7 @@ export interface ReceiverParts {
   readonly publisher: Publisher;
   readonly authority: Pick<ReleaseAuthority, 'fleetId' | 'rootPublicKey'>;
   /** delegations that no longer count */
-  readonly revokedSerials: ReadonlySet<string>;
+  revokedSerials(): ReadonlySet<string>;
   readonly store: Pick<Store, 'releases' | 'counters'>;
   readonly temp: string;
   readonly batchBytes: number;
@@ -124,7 +124,7 @@ export class ReleaseReceiver {
       this.#rebuilt(offer, await source.manifest([]), local);
     if (manifest === undefined) throw new CodedError('RELEASE_INVALID', 'the hub sent the manifest of another release');
     const { authority, revokedSerials } = this.#parts;
-    openManifest(authority, JSON.stringify(manifest), offer.signature, revokedSerials);
+    openManifest(authority, JSON.stringify(manifest), offer.signature, revokedSerials());
     const fault = faultOfManifest(manifest);
     if (fault !== undefined) throw new CodedError('RELEASE_INVALID', `the release cannot be taken: ${fault}`);
     return manifest;

@@ -154,6 +154,7 @@ function compileTerm(parts: Parts, term: string): Term {
     state: (slot) => fleet.view(slot).state,
     release: (slot) => String(fleet.view(slot).release),
     id: (slot) => fleet.view(slot).id,
+    spoke: () => parts.identity.siteId,
   };
   const read = Object.hasOwn(byKind, kind) ? byKind[kind] : undefined;
   if (read === undefined)

@@ -7,6 +7,7 @@ import type { Json } from '../../core/base/json.ts';
 import { traitAt } from '../../core/traits/path.ts';
 import { actorOf } from '../access/permissions.ts';
 import { FLAG } from '../fleet/columns.ts';
+import { placeAfter, slotsByName } from '../fleet/name-order.ts';
 import { compileTarget, envoyItem, findEnvoy, fingerprint, policyFacts, runItem } from './envoy-rows.ts';
 import { type Handler, handler } from './handler.ts';
 import { page, readCursor, timeText, writeCursor } from './pages.ts';
@@ -44,9 +45,12 @@ async function list(parts: RestParts, query: z.output<typeof listEnvoys.query>) 
   const { fleet, clock } = parts;
   const now = clock.now();
   const wanted = query.target === undefined ? () => true : compileTarget(parts, query.target);
-  const from = (readCursor('envoys', query.cursor, 'number', now) ?? -1) + 1;
+  const kind = query.sort === undefined ? 'envoys' : 'envoys by name';
+  const order = query.sort === undefined ? undefined : slotsByName(fleet);
+  const from = (readCursor(kind, query.cursor, 'number', now) ?? -1) + 1;
   const items = [];
-  for (let slot = from; slot < fleet.size; slot++) {
+  for (let place = order === undefined ? from : placeAfter(fleet, order, from - 1); place < fleet.size; place++) {
+    const slot = order?.[place] ?? place;
     const view = fleet.view(slot);
     if (view.departed) continue;
     if (query.target === undefined && query.state === undefined && !view.active && !view.revoked) continue;
@@ -64,7 +68,7 @@ async function list(parts: RestParts, query: z.output<typeof listEnvoys.query>) 
       if (!has) continue;
     }
     items.push(envoyItem(parts, view, row));
-    if (items.length >= query.limit) return page(items, slot + 1 < fleet.size ? writeCursor('envoys', slot, now) : null);
+    if (items.length >= query.limit) return page(items, place + 1 < fleet.size ? writeCursor(kind, slot, now) : null);
   }
   return page(items, null);
 }

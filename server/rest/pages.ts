@@ -1,5 +1,6 @@
 /** Cursors of lists: opaque, signed, good for 24 hours. */
 import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
+import type { SpokeStatusItem } from '../../core/api/route.ts';
 import { CodedError } from '../../core/base/errors.ts';
 
 /** the last millisecond a Date can hold */
@@ -39,7 +40,7 @@ export function readCursor<T extends 'string' | 'number'>(
 export function page<T>(
   items: readonly T[],
   nextCursor: string | null,
-): { items: T[]; next_cursor: string | null; complete: boolean; spokes: unknown[] } {
+): { items: T[]; next_cursor: string | null; complete: boolean; spokes: SpokeStatusItem[] } {
   return { items: [...items], next_cursor: nextCursor, complete: true, spokes: [] };
 }
 

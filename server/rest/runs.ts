@@ -116,6 +116,7 @@ export function runHandlers(parts: RestParts): readonly Handler[] {
         releases,
         converged_pct: counts.envoys === 0 ? null : Math.floor((converged * 10_000) / counts.envoys) / 100,
         live_release: parts.releases.live?.number ?? 0,
+        complete: true,
         spokes: [],
       };
     }),

@@ -34,6 +34,7 @@ export type ToWorker =
     }
   | { readonly kind: 'answer'; readonly id: number; readonly reply?: Uint8Array; readonly error?: WireFault }
   | { readonly kind: 'drop'; readonly envoyId: string }
+  | { readonly kind: 'delegation'; readonly delegation: CheckInSettings['delegation'] }
   | ToStream
   | { readonly kind: 'stop' };
 
@@ -112,7 +113,7 @@ export type FromWorker =
       readonly delayMaxMs: number;
     }
   /** who owns an envoy that is not ours; answered with the JSON of a signed grant, empty when nobody knows */
-  | { readonly kind: 'owner'; readonly id: number; readonly envoyId: string }
+  | { readonly kind: 'owner'; readonly id: number; readonly envoyId: string; readonly wrongAudience: boolean }
   | FromStream
   | Forwarded;
 

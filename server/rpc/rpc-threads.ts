@@ -1,6 +1,7 @@
 /** Starts and stops the accepting threads, hands them releases, and takes what they pass on. */
 import { Worker } from 'node:worker_threads';
 import { CodedError } from '../../core/base/errors.ts';
+import type { SignedRecord } from '../../core/crypto/delegation.ts';
 import type { FleetIndex } from '../fleet/fleet-index.ts';
 import { toFault } from './fault.ts';
 import type { Forwarded, FromStream, FromWorker, ToWorker, WorkerSetup } from './messages.ts';
@@ -12,7 +13,7 @@ type Notice = Exclude<FromWorker, { kind: 'listening' | 'failed' | 'taken' | 'st
 export interface RpcHandlers {
   call(call: Forwarded): Promise<Uint8Array>;
   /** JSON of the signed grant that leads to the owner, empty when it is not known */
-  owner(envoyId: string): Promise<Uint8Array>;
+  owner(envoyId: string, wrongAudience: boolean): Promise<Uint8Array>;
   /** @param thread index of the accepting thread that speaks */
   notice(notice: Notice, thread: number): void;
   /** a thread died: the process cannot go on honestly */
@@ -60,7 +61,8 @@ export class RpcThreads {
           );
         else if (message.kind === 'taken') thread.taken.get(message.id)?.();
         else if (message.kind === 'call') void this.#answer(worker, message.id, () => this.#handlers.call(message));
-        else if (message.kind === 'owner') void this.#answer(worker, message.id, () => this.#handlers.owner(message.envoyId));
+        else if (message.kind === 'owner')
+          void this.#answer(worker, message.id, () => this.#handlers.owner(message.envoyId, message.wrongAudience));
         else if (message.kind === 'streamOpen') this.#open(thread, message);
         else if (message.kind === 'streamFrame') thread.streams.get(message.id)?.received(message.frame);
         else if (message.kind === 'streamSent') thread.streams.get(message.id)?.sent(message.bytes);
@@ -128,6 +130,10 @@ export class RpcThreads {
 
   useContext(certificateChain: string, privateKey: string, ticketKeys: Uint8Array | undefined): void {
     this.#tell({ kind: 'context', certificateChain, privateKey, ticketKeys });
+  }
+
+  useDelegation(delegation: SignedRecord): void {
+    this.#tell({ kind: 'delegation', delegation });
   }
 
   drop(envoyId: string): void {

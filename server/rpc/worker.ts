@@ -159,7 +159,7 @@ async function withOwner(refusal: CodedError, envoyId: string): Promise<CodedErr
   const id = nextCall++;
   const grant = await new Promise<Buffer>((resolve, reject) => {
     waiting.set(id, { resolve, reject });
-    say({ kind: 'owner', id, envoyId });
+    say({ kind: 'owner', id, envoyId, wrongAudience: refusal.code === 'WRONG_AUDIENCE' });
   });
   if (grant.length > 0) {
     const details = { redirect: JSON.parse(grant.toString('utf8')) as unknown };
@@ -317,6 +317,7 @@ port.on('message', (message: ToWorker) => {
     say({ kind: 'taken', id: message.id });
   } else if (message.kind === 'context') useContext(message.certificateChain, message.privateKey, message.ticketKeys);
   else if (message.kind === 'drop') drop(message.envoyId);
+  else if (message.kind === 'delegation') checkIns.useDelegation(message.delegation);
   else if (message.kind === 'stop') stop();
   else if (message.kind === 'streamFrame' || message.kind === 'streamTaken' || message.kind === 'streamClose') linkStreams.take(message);
   else {

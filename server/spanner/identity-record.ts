@@ -48,7 +48,12 @@ const volatileSchema = z.object({
 const runSchema = z.object({ received_at: counter, report: runReportSchema });
 
 /** What came after the copy: the target takes what it does not have. */
-export const lateSchema = z.object({ volatile: volatileSchema.nullable(), runs: z.array(runSchema).max(200) });
+export const lateSchema = z.object({
+  /** as it stood when it left: a revocation or a label that came after the copy */
+  identity: identitySchema.nullable(),
+  volatile: volatileSchema.nullable(),
+  runs: z.array(runSchema).max(200),
+});
 export type Late = z.output<typeof lateSchema>;
 
 export const identityRecordSchema = z.object({

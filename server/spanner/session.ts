@@ -52,6 +52,8 @@ export class Session implements LinkSession {
   #nextId = 1;
   #closed: string | undefined;
   #lastHeard: number;
+  /** when something came that is no question of the other end: it shows that our words arrive */
+  #lastProof: number;
   #lastBeat: number;
   rttMs: number | undefined;
   /** clock of the other end minus ours, milliseconds */
@@ -62,6 +64,7 @@ export class Session implements LinkSession {
     this.#parts = parts;
     this.siteId = parts.siteId;
     this.#lastHeard = clock.monotonic();
+    this.#lastProof = this.#lastHeard;
     this.#lastBeat = this.#lastHeard;
     this.#serving = new Serving(parts.answers, {
       from: parts.siteId,
@@ -77,11 +80,6 @@ export class Session implements LinkSession {
 
   get isOpen(): boolean {
     return this.#closed === undefined;
-  }
-
-  /** milliseconds since anything came from the other end */
-  get silentMs(): number {
-    return this.#parts.clock.monotonic() - this.#lastHeard;
   }
 
   async request<Q extends z.ZodType, R extends z.ZodType>(
@@ -113,7 +111,7 @@ export class Session implements LinkSession {
       answer = await new Promise<Message>((resolve, reject) => {
         this.#waiting.set(id, { assembly: new Assembly(MAX_ANSWER_BYTES), error: false, done: resolve, fail: reject });
         const giveUp = (error: unknown) => {
-          this.#raw(singleFrame({ kind: '.cancel', reply_to: id }, null));
+          void this.#raw(singleFrame({ kind: '.cancel', reply_to: id }, null));
           reject(error as Error);
         };
         timer = setTimeout(() => giveUp(new CodedError('DEADLINE', `no answer from ${this.siteId} within ${deadlineMs} ms`)), deadlineMs);
@@ -184,8 +182,12 @@ export class Session implements LinkSession {
       this.close(`a frame does not parse: ${messageOf(thrown)}`);
       return;
     }
-    if (frame.kind === '.ping') this.#pinged(frame);
-    else if (frame.kind === '.pong') this.#ponged(frame);
+    if (frame.kind === '.ping') {
+      this.#pinged(frame);
+      return;
+    }
+    this.#lastProof = this.#lastHeard;
+    if (frame.kind === '.pong') this.#ponged(frame);
     else if (frame.kind === '.cancel') this.#serving.cancel(frame.reply_to);
     else if (frame.reply_to !== 0) this.#answered(frame);
     else this.#serving.take(frame);
@@ -200,7 +202,7 @@ export class Session implements LinkSession {
       if (frame.error) waiting.fail(fromFault(faultOf(message)));
       else waiting.done(message);
     } catch (thrown) {
-      this.#raw(singleFrame({ kind: '.cancel', reply_to: frame.reply_to }, null));
+      void this.#raw(singleFrame({ kind: '.cancel', reply_to: frame.reply_to }, null));
       waiting.fail(thrown instanceof CodedError ? thrown : new CodedError('BAD_REQUEST', messageOf(thrown)));
     }
   }
@@ -221,8 +223,9 @@ export class Session implements LinkSession {
     // after a pause of this process the other end gets a turn before it is judged
     const late = now - this.#lastBeat > heartbeatMs * 2;
     this.#lastBeat = now;
-    if (!late && now - this.#lastHeard > heartbeatMs * SILENT) {
-      this.close(`nothing heard for ${Math.round((now - this.#lastHeard) / 100) / 10} s`);
+    if (!late && now - this.#lastProof > heartbeatMs * SILENT) {
+      const seconds = (since: number) => Math.round((now - since) / 100) / 10;
+      this.close(`no answer for ${seconds(this.#lastProof)} s, nothing heard for ${seconds(this.#lastHeard)} s`);
       return;
     }
     this.#ping();

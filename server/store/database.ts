@@ -5,15 +5,20 @@ import { Kysely, sql } from 'kysely';
 import { CodedError, messageOf } from '../../core/base/errors.ts';
 import { auditStore, checkpointStore } from './audit-log.ts';
 import { counterStore } from './counters.ts';
+import { drainStore } from './drains.ts';
 import { envoyStore } from './envoys.ts';
 import { migrate } from './migrate.ts';
 import type { DialectName, Migration } from './migrations/migration.ts';
+import { moveStore } from './moves.ts';
 import { ownershipStore } from './ownerships.ts';
+import { permitStore } from './permits.ts';
 import { parsePostgresUrl, postgresDialect } from './postgres-dialect.ts';
 import { releaseStore } from './releases.ts';
 import { rolloutStore } from './rollouts.ts';
+import { rosterLogStore, rosterStore } from './roster.ts';
 import { runStore } from './runs.ts';
 import type { Schema } from './schema.ts';
+import { siteAuditStore } from './site-audit.ts';
 import { siteStore } from './sites.ts';
 import { sqliteDialect } from './sqlite-dialect.ts';
 import { openSqliteFile } from './sqlite-file.ts';
@@ -35,6 +40,7 @@ function tables(db: Kysely<Schema>, dialect: DialectName): Tables {
   return {
     envoys: envoyStore(db, dialect),
     ownerships: ownershipStore(db),
+    permits: permitStore(db),
     traits: traitsStore(db),
     tokens: tokenStore(db),
     runs: runStore(db),
@@ -42,7 +48,12 @@ function tables(db: Kysely<Schema>, dialect: DialectName): Tables {
     checkpoints: checkpointStore(db),
     releases: releaseStore(db),
     rollouts: rolloutStore(db),
+    siteAudit: siteAuditStore(db),
     counters: counterStore(db, dialect === 'postgres' ? 'greatest' : 'max'),
+    drains: drainStore(db),
+    moves: moveStore(db),
+    roster: rosterStore(db),
+    rosterLog: rosterLogStore(db),
     apiTokens: apiTokenStore(db),
     users: userStore(db),
     sites: siteStore(db),

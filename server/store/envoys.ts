@@ -5,6 +5,7 @@ import type { EnvoyId } from '../../core/base/ids.ts';
 import { noRuns } from '../fleet/convergence.ts';
 import { duplicateOf, isDuplicate } from './failures.ts';
 import type { DialectName } from './migrations/migration.ts';
+import { logChange } from './roster.ts';
 import type { Schema } from './schema.ts';
 import type { EnvoyIdentity, EnvoyRow, EnvoyStore, EnvoyVolatile } from './store.ts';
 
@@ -142,10 +143,16 @@ export function envoyStore(db: Kysely<Schema>, dialect: DialectName): EnvoyStore
       .leftJoin('envoy_state', 'envoy_state.id', 'envoys.id')
       .selectAll('envoys')
       .select(NAMES.slice(1).map((name) => `envoy_state.${name}` as 'envoy_state.sequence'));
+  const logged = <T>(work: (tx: Kysely<Schema>) => Promise<T>): Promise<T> =>
+    db.isTransaction ? work(db) : db.transaction().execute(work);
   const change = async (id: EnvoyId, columns: Partial<Schema['envoys']>): Promise<boolean> => {
     try {
-      const [result] = await db.updateTable('envoys').set(columns).where('id', '=', id).execute();
-      return (result?.numUpdatedRows ?? 0n) > 0n;
+      return await logged(async (tx) => {
+        const [result] = await tx.updateTable('envoys').set(columns).where('id', '=', id).execute();
+        if ((result?.numUpdatedRows ?? 0n) === 0n) return false;
+        await logChange(tx, id);
+        return true;
+      });
     } catch (thrown) {
       if (isDuplicate(thrown)) throw new CodedError('HOSTNAME_TAKEN', 'another active envoy has this hostname', { cause: thrown });
       throw thrown;
@@ -155,13 +162,16 @@ export function envoyStore(db: Kysely<Schema>, dialect: DialectName): EnvoyStore
     async insert(envoy) {
       const key = Buffer.from(envoy.identityKey);
       try {
-        // an envoy that comes back to a site it left brings the key that it had
-        const mine = await db.selectFrom('identity_keys').select('envoy_id').where('key', '=', key).executeTakeFirst();
-        if (mine?.envoy_id !== envoy.id) await db.insertInto('identity_keys').values({ key, envoy_id: envoy.id }).execute();
-        await db
-          .insertInto('envoys')
-          .values({ ...(toColumns(envoy) as Schema['envoys']), id: envoy.id, hostname: envoy.hostname, identity_key: key })
-          .execute();
+        await logged(async (tx) => {
+          // an envoy that comes back to a site it left brings the key that it had
+          const mine = await tx.selectFrom('identity_keys').select('envoy_id').where('key', '=', key).executeTakeFirst();
+          if (mine?.envoy_id !== envoy.id) await tx.insertInto('identity_keys').values({ key, envoy_id: envoy.id }).execute();
+          await tx
+            .insertInto('envoys')
+            .values({ ...(toColumns(envoy) as Schema['envoys']), id: envoy.id, hostname: envoy.hostname, identity_key: key })
+            .execute();
+          await logChange(tx, envoy.id);
+        });
       } catch (thrown) {
         if (!isDuplicate(thrown)) throw thrown;
         const which = duplicateOf(thrown);
@@ -183,6 +193,14 @@ export function envoyStore(db: Kysely<Schema>, dialect: DialectName): EnvoyStore
       const row = await joined().where('envoys.id', '=', id).executeTakeFirst();
       return row === undefined ? undefined : toRow(row as unknown as Joined);
     },
+    async byKey(identityKey) {
+      const row = await joined()
+        .where('identity_key', '=', Buffer.from(identityKey))
+        .orderBy('enrolled_at', 'desc')
+        .limit(1)
+        .executeTakeFirst();
+      return row === undefined ? undefined : toRow(row as unknown as Joined);
+    },
     async byHostname(hostname) {
       const row = await joined()
         .where('hostname', '=', hostname)
@@ -199,8 +217,12 @@ export function envoyStore(db: Kysely<Schema>, dialect: DialectName): EnvoyStore
     update: (id, wanted) => change(id, toColumns(wanted)),
     setStatus: (id, status, reason) => change(id, { status, reason }),
     async remove(id) {
-      const [result] = await db.deleteFrom('envoys').where('id', '=', id).execute();
-      return (result?.numDeletedRows ?? 0n) > 0n;
+      return logged(async (tx) => {
+        const [result] = await tx.deleteFrom('envoys').where('id', '=', id).execute();
+        if ((result?.numDeletedRows ?? 0n) === 0n) return false;
+        await logChange(tx, id);
+        return true;
+      });
     },
   };
 }

@@ -1,7 +1,36 @@
 /** Rollouts by ring: how far each has come. */
 import type { Kysely } from 'kysely';
 import type { Schema } from './schema.ts';
-import type { RolloutRow, RolloutStore } from './store.ts';
+
+/** What a ring is judged by. */
+export interface RingHealth {
+  readonly envoys: number;
+  readonly good: number;
+  readonly silent: number;
+}
+
+/** A release on its way through the rings of a hub. */
+export interface RolloutRow {
+  /** 0 while the release is being published */
+  readonly number: number;
+  /** what sites serve that are not reached yet; 0: nothing */
+  readonly former: number;
+  readonly state: 'preparing' | 'running' | 'done' | 'reverted' | 'stopped' | 'superseded';
+  /** place of the ring under way */
+  readonly ring: number;
+  readonly rings: readonly { readonly name: string; readonly spoke: string | null; readonly soakMs: number; readonly minOkPct: number }[];
+  /** of the ring under way, before it got the release; and since when it soaks */
+  readonly baseline?: (RingHealth & { readonly soakingSince: number }) | undefined;
+  readonly error: string;
+  readonly startedAt: number;
+  readonly changedAt: number;
+}
+
+export interface RolloutStore {
+  save(row: RolloutRow): Promise<void>;
+  newest(): Promise<RolloutRow | undefined>;
+  remove(number: number): Promise<void>;
+}
 
 function toRow(row: Schema['rollouts']): RolloutRow {
   return {

@@ -108,6 +108,19 @@ export interface Schema {
     spent_hostname: string;
     spent_key: string;
     spent_address: string;
+    spent_site: string;
+    spoke: string;
+    permit: string;
+  };
+  permits: {
+    id: string;
+    site: string;
+    record: string;
+    not_after: number;
+    spent_at: number;
+    spent_for: string;
+    pattern: string;
+    told: number;
   };
   runs: RunsTable;
   run_details: { position: number; report: string };
@@ -153,6 +166,53 @@ export interface Schema {
     fault: string;
   };
   counters: { name: string; value: number };
+  roster_log: { envoy_id: string; seq: number };
+  roster: {
+    envoy_id: string;
+    hostname: string;
+    status: string;
+    owner_site: string;
+    owner_epoch: number;
+    highest_epoch: number;
+    signed_grant: string;
+    identity: string;
+    heard_at: number;
+  };
+  roster_sites: { site_id: string; epoch: number; seq: number; heard_at: number };
+  moves: {
+    id: string;
+    envoy_id: string;
+    hostname: string;
+    source: string;
+    target: string;
+    owner_epoch: number;
+    phase: string;
+    job: string;
+    forced: number;
+    signed_grant: string;
+    steps: number;
+    error: string;
+    message: string;
+    created_at: number;
+    committed_at: number;
+    ended_at: number;
+    unfinished: number;
+  };
+  drains: {
+    id: string;
+    kind: string;
+    site: string;
+    state: string;
+    targets: string;
+    envoys: string;
+    rate: string;
+    deadline_at: number;
+    actor: string;
+    total: number;
+    created_at: number;
+    ended_at: number;
+    error: string;
+  };
   numbered: { name: string; text: string; number: number };
   api_tokens: {
     id: string;

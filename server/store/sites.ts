@@ -1,7 +1,7 @@
 /** Spokes as their hub keeps them. */
 import type { Kysely } from 'kysely';
 import type { Schema } from './schema.ts';
-import type { SiteRow, SiteStore } from './store.ts';
+import type { SiteRow, SiteStore } from './site-row.ts';
 
 type Stored = Schema['sites'];
 

@@ -3,7 +3,17 @@ import type { EnvoyId } from '../../core/base/ids.ts';
 import type { Json, JsonObject } from '../../core/base/json.ts';
 import type { RunReport } from '../../core/policy/outcome.ts';
 import type { ConvergenceRecord } from '../fleet/convergence.ts';
+import type { AuditStore, CheckpointStore } from './audit-rows.ts';
+import type { DrainStore } from './drains.ts';
+import type { MoveStore } from './moves.ts';
 import type { OwnershipStore } from './ownerships.ts';
+import type { PermitStore } from './permits.ts';
+import type { RolloutStore } from './rollouts.ts';
+import type { RosterLogStore, RosterStore } from './roster.ts';
+import type { SiteAuditStore } from './site-audit.ts';
+import type { SiteStore } from './site-row.ts';
+
+export type { AuditFilter, AuditHead, AuditRow, AuditStore, CheckpointRow, CheckpointStore } from './audit-rows.ts';
 
 /** `departed`: another site owns it now, and what is here waits until that one has seen it */
 export const ENVOY_STATUSES = ['active', 'pending', 'revoked', 'departed'] as const;
@@ -57,6 +67,8 @@ export interface EnvoyStore {
   /** by id, in pages: safe to break off */
   all(): AsyncIterable<EnvoyRow>;
   byId(id: EnvoyId): Promise<EnvoyRow | undefined>;
+  /** whoever brought this identity key, raw 32 bytes */
+  byKey(identityKey: Uint8Array): Promise<EnvoyRow | undefined>;
   /** the active one, else the newest pending or revoked */
   byHostname(hostname: string): Promise<EnvoyRow | undefined>;
   /** unknown ids are ignored: they were removed meanwhile */
@@ -96,18 +108,25 @@ export interface EnrollToken {
   readonly environment: string;
   readonly labels: Readonly<Record<string, string>>;
   readonly note: string;
+  /** at a hub: the hostname must be enrolled there; empty: anywhere */
+  readonly spoke: string;
+  /** at a spoke: what the hub allowed it by */
+  readonly permit: string;
   readonly createdBy: string;
   readonly createdAt: number;
   readonly expiresAt: number;
 }
 
 export interface TokenUse {
-  readonly envoyId: EnvoyId;
+  /** empty while another site makes it */
+  readonly envoyId: EnvoyId | '';
   readonly hostname: string;
   /** hex SHA-256 of the identity key */
   readonly keyFingerprint: string;
   readonly address: string;
   readonly at: number;
+  /** at a hub: the site that makes the envoy; empty at the site itself */
+  readonly site: string;
 }
 
 export type EnrollTokenRow = EnrollToken & { readonly revokedAt: number; readonly spent?: TokenUse | undefined };
@@ -121,6 +140,10 @@ export interface TokenStore {
   revoke(id: string, at: number): Promise<boolean>;
   /** Call it inside the transaction that inserts the envoy: exactly one caller ever gets true. Expired and revoked tokens cannot be spent. */
   spend(id: string, use: TokenUse): Promise<boolean>;
+  /** Takes a use back that made nothing. False when it was another use, or its envoy is known. */
+  unspend(id: string, keyFingerprint: string, site: string): Promise<boolean>;
+  /** the envoy that another site made of a use */
+  enrolled(id: string, keyFingerprint: string, envoyId: EnvoyId): Promise<void>;
   /** forgets tokens whose life ended before; answers how many */
   prune(expiredBefore: number): Promise<number>;
 }
@@ -183,61 +206,6 @@ export interface RunStore {
   retain(detailsSince: number, summariesSince: number): Promise<number>;
 }
 
-export interface AuditRow {
-  readonly seq: number;
-  readonly time: number;
-  readonly event: string;
-  readonly actor: string;
-  readonly target: string;
-  /** canonical JSON, the bytes that are hashed */
-  readonly record: string;
-}
-
-export interface AuditHead {
-  readonly size: number;
-  /** roots of the perfect subtrees, largest first */
-  readonly frontier: readonly Uint8Array[];
-}
-
-export interface AuditFilter {
-  readonly since?: number | undefined;
-  readonly until?: number | undefined;
-  /** exact, or a prefix that ends in `.` */
-  readonly event?: string | undefined;
-  readonly actor?: string | undefined;
-  readonly target?: string | undefined;
-  readonly before?: number | undefined;
-}
-
-export interface AuditStore {
-  /** Inside a transaction it holds all other writers of the log back until the end. */
-  head(): Promise<AuditHead>;
-  /** @throws AUDIT_BROKEN when the row is not the next one */
-  append(row: AuditRow, head: AuditHead): Promise<void>;
-  /** in order of seq, in pages */
-  read(fromSeq: number, untilSeq?: number): AsyncIterable<AuditRow>;
-  /** newest first */
-  list(filter: AuditFilter, limit: number): Promise<readonly AuditRow[]>;
-  count(): Promise<number>;
-}
-
-export interface CheckpointRow {
-  readonly size: number;
-  readonly time: number;
-  /** the signed note, as text */
-  readonly note: string;
-  /** of the tree at that size: where a check of the newest records begins */
-  readonly frontier: readonly Uint8Array[];
-}
-
-export interface CheckpointStore {
-  add(row: CheckpointRow): Promise<void>;
-  /** the newest, or the newest of at most this size */
-  newest(atMost?: number): Promise<CheckpointRow | undefined>;
-  /** by size, from the smallest not below `fromSize` */
-  list(fromSize: number, limit: number): Promise<readonly CheckpointRow[]>;
-}
-
 export const RELEASE_RESULTS = ['live', 'auto_rolled_back', 'superseded', 'rejected', 'expired'] as const;
 
 /** One row of the publish history (config.md §11.5). */
@@ -268,36 +236,6 @@ export interface ReleaseStore {
   update(number: number, change: Pick<Partial<ReleaseRow>, 'result' | 'watch'>): Promise<boolean>;
   /** the live one becomes `superseded`, the named one `live` */
   makeLive(number: number): Promise<void>;
-}
-
-/** What a ring is judged by. */
-export interface RingHealth {
-  readonly envoys: number;
-  readonly good: number;
-  readonly silent: number;
-}
-
-/** A release on its way through the rings of a hub. */
-export interface RolloutRow {
-  /** 0 while the release is being published */
-  readonly number: number;
-  /** what sites serve that are not reached yet; 0: nothing */
-  readonly former: number;
-  readonly state: 'preparing' | 'running' | 'done' | 'reverted' | 'stopped' | 'superseded';
-  /** place of the ring under way */
-  readonly ring: number;
-  readonly rings: readonly { readonly name: string; readonly spoke: string | null; readonly soakMs: number; readonly minOkPct: number }[];
-  /** of the ring under way, before it got the release; and since when it soaks */
-  readonly baseline?: (RingHealth & { readonly soakingSince: number }) | undefined;
-  readonly error: string;
-  readonly startedAt: number;
-  readonly changedAt: number;
-}
-
-export interface RolloutStore {
-  save(row: RolloutRow): Promise<void>;
-  newest(): Promise<RolloutRow | undefined>;
-  remove(number: number): Promise<void>;
 }
 
 /** Numbers that only grow and are never given out twice. */
@@ -357,53 +295,11 @@ export interface UserStore {
   remove(id: string): Promise<boolean>;
 }
 
-export const SITE_STATES = ['joining', 'active', 'draining', 'drained', 'evacuated', 'removed'] as const;
-
-/** A spoke as its hub keeps it. Texts are empty and times 0 before there is any. */
-export interface SiteRow {
-  readonly id: string;
-  /** who describes it: server.yaml, or `spoke add` */
-  readonly source: 'settings' | 'database';
-  /** host:port that agents dial */
-  readonly addr: string;
-  readonly apiUrl: string;
-  readonly fallback: readonly string[];
-  readonly patterns: readonly string[];
-  readonly weight: number;
-  readonly labels: Readonly<Record<string, string>>;
-  readonly state: (typeof SITE_STATES)[number];
-  readonly createdAt: number;
-  readonly stateAt: number;
-  /** of the site's signing authority; grows when another server takes it over */
-  readonly epoch: number;
-  readonly serverId: string;
-  /** raw 32 bytes, base64 */
-  readonly serverKey: string;
-  /** JSON of the newest signed delegation */
-  readonly delegation: string;
-  /** PEM of the intermediate CA */
-  readonly ca: string;
-  /** the newest join token: SHA-256 of its secret, when it was spent, and what was answered */
-  readonly join: { readonly hash: string; readonly expiresAt: number; readonly spentAt: number; readonly answer: string };
-  readonly lastSeen: number;
-}
-
-export interface SiteStore {
-  /** makes or replaces it */
-  put(row: SiteRow): Promise<void>;
-  byId(id: string): Promise<SiteRow | undefined>;
-  /** oldest first */
-  list(): Promise<readonly SiteRow[]>;
-  /** false when there is none */
-  update(id: string, change: Partial<Omit<SiteRow, 'id'>>): Promise<boolean>;
-  /** Exactly one caller ever gets true for one token. */
-  spendJoin(id: string, hash: string, answer: string, at: number): Promise<boolean>;
-}
-
 /** All narrow stores, outside or inside one transaction. */
 export interface Tables {
   readonly envoys: EnvoyStore;
   readonly ownerships: OwnershipStore;
+  readonly permits: PermitStore;
   readonly traits: TraitsStore;
   readonly tokens: TokenStore;
   readonly runs: RunStore;
@@ -411,7 +307,12 @@ export interface Tables {
   readonly checkpoints: CheckpointStore;
   readonly releases: ReleaseStore;
   readonly rollouts: RolloutStore;
+  readonly siteAudit: SiteAuditStore;
   readonly counters: CounterStore;
+  readonly drains: DrainStore;
+  readonly moves: MoveStore;
+  readonly roster: RosterStore;
+  readonly rosterLog: RosterLogStore;
   readonly apiTokens: ApiTokenStore;
   readonly users: UserStore;
   readonly sites: SiteStore;

@@ -64,6 +64,20 @@ describe('registries', () => {
     const worker = text(join(root, 'server/rpc/worker.ts'));
     expect(worker.match(/addService\(/g)).toHaveLength(1);
     for (const name of Object.keys(AGENT_METHODS)) expect(worker).toContain(`${name}: '${name}'`);
+    // the service: every agent method by the loop that authenticates, and one stream, of servers
+    const service = /server\.addService\(service, \{([\s\S]*?)\n\}\);/.exec(worker)?.[1] ?? '';
+    expect(service).toContain('unary(domains[name as AgentMethod], name as AgentMethod)');
+    expect(service.match(/^ {2}\w+: /gm)).toEqual(['  link: ']);
+    expect(service).toContain('link: linkStreams.accept');
+  });
+
+  test('the stream of servers is taken in one place, which hears a signed hello before it makes a session', () => {
+    const takers = product.filter((path) => /\.onStream\((?!undefined)/.test(text(path))).map((path) => relative(root, path));
+    expect(takers).toEqual(['hub/links.ts']);
+    const links = text(join(root, 'hub/links.ts'));
+    expect(links.indexOf('await hearHello(stream')).toBeGreaterThan(0);
+    expect(links.indexOf('await hearHello(stream')).toBeLessThan(links.indexOf('new Session('));
+    expect(links.match(/new Session\(/g)).toHaveLength(1);
   });
 });
 

@@ -84,7 +84,7 @@ export async function openSpoke(
   const receiver = new ReleaseReceiver({
     publisher,
     authority,
-    revokedSerials,
+    revokedSerials: () => revokedSerials,
     store,
     temp: `${directory}/tmp`,
     batchBytes: FETCH_BYTES,

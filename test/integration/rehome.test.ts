@@ -1,5 +1,6 @@
 /** Agents that change owner: real agents, real sites of one fleet, real sockets. A grant that holds is followed, any other changes nothing. */
 import { readFileSync } from 'node:fs';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer as createHttpsServer, type Server } from 'node:https';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
@@ -179,7 +180,7 @@ describe('renewal', () => {
   /** The REST port of a site, as far as an agent needs it to renew. */
   async function restOf(site: TestSite, answer: (body: RenewRequest) => Promise<object>): Promise<Server> {
     const { identity } = site.server.parts;
-    const server = createHttpsServer(restServerOptions(identity.rootCa, identity.tls), async (request, response) => {
+    const respond = async (request: IncomingMessage, response: ServerResponse) => {
       const parts: Buffer[] = [];
       for await (const part of request) parts.push(part as Buffer);
       try {
@@ -188,7 +189,11 @@ describe('renewal', () => {
         const { code, message, details } = thrown as CodedError;
         response.writeHead(ERROR_CODES[code].http ?? 500).end(JSON.stringify({ code, detail: message, ...details }));
       }
-    });
+    };
+    const server = createHttpsServer(
+      restServerOptions(identity.rootCa, identity.tls),
+      (request, response) => void respond(request, response),
+    );
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
     return server;
   }

@@ -4,6 +4,7 @@ import { type auditRowSchema, listAudit } from '../../../core/api/audit.ts';
 import { isPlainObject } from '../../../core/base/json.ts';
 import { flag } from '../../../core/command/flags.ts';
 import { type Column, formatTime, printList } from '../../../core/command/output.ts';
+import { exitOf } from '../../complete.ts';
 import { cliCommand, readPages, withClient } from '../../globals.ts';
 import { sinceOf } from '../runs/list.ts';
 
@@ -18,6 +19,7 @@ function detailOf(row: Row): string {
 }
 
 const COLUMNS: readonly Column<Row>[] = [
+  { title: 'SPOKE', value: (row) => row.spoke, wide: true },
   { title: 'SEQ', value: (row) => row.seq },
   { title: 'TIME', value: (row, output) => formatTime(row.time, output) },
   { title: 'ACTOR', value: (row) => row.actor },
@@ -39,9 +41,9 @@ export const auditLog = cliCommand({
   run: (input, io) =>
     withClient(input, io, async (client, output) => {
       const { since, until, ...filters } = input.flags;
-      const query = { ...filters, since: sinceOf(since), until: sinceOf(until, '--until') };
+      const query = { ...filters, spoke: input.globals.spoke, since: sinceOf(since), until: sinceOf(until, '--until') };
       const whole = await readPages(input, io, (page) => client.call(listAudit, { query: { ...page, ...query } }));
       printList(io, output, COLUMNS, whole.items, whole);
-      return 0;
+      return exitOf(input, io, whole);
     }),
 });

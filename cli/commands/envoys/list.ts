@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { listEnvoys } from '../../../core/api/envoys.ts';
 import { flag } from '../../../core/command/flags.ts';
 import { printList } from '../../../core/command/output.ts';
+import { exitOf } from '../../complete.ts';
 import { cliCommand, readPages, withClient } from '../../globals.ts';
 import { ENVOY_COLUMNS } from './columns.ts';
 
@@ -22,9 +23,9 @@ export const envoysList = cliCommand({
   run: (input, io) =>
     withClient(input, io, async (client, output) => {
       const { stale, wide, ...filters } = input.flags;
-      const query = { ...filters, target: input.args[0], stale: stale ? ('true' as const) : undefined };
+      const query = { ...filters, target: input.args[0], spoke: input.globals.spoke, stale: stale ? ('true' as const) : undefined };
       const whole = await readPages(input, io, (page) => client.call(listEnvoys, { query: { ...page, ...query } }));
       printList(io, wide && output.form === 'table' ? { ...output, form: 'wide' } : output, ENVOY_COLUMNS, whole.items, whole);
-      return 0;
+      return exitOf(input, io, whole);
     }),
 });

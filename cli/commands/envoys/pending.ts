@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { listPending, type pendingSchema } from '../../../core/api/enrollments.ts';
 import { type Column, formatTime, printList } from '../../../core/command/output.ts';
+import { exitOf } from '../../complete.ts';
 import { cliCommand, readPages, withClient } from '../../globals.ts';
 
 const COLUMNS: readonly Column<z.output<typeof pendingSchema>>[] = [
@@ -19,8 +20,8 @@ export const envoysPending = cliCommand({
   flags: z.object({}),
   run: (input, io) =>
     withClient(input, io, async (client, output) => {
-      const whole = await readPages(input, io, (page) => client.call(listPending, { query: page }));
+      const whole = await readPages(input, io, (page) => client.call(listPending, { query: { ...page, spoke: input.globals.spoke } }));
       printList(io, output, COLUMNS, whole.items, whole);
-      return 0;
+      return exitOf(input, io, whole);
     }),
 });

@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { pushEnvoys } from '../../../core/api/envoys.ts';
 import { CodedError } from '../../../core/base/errors.ts';
 import { type Column, printList } from '../../../core/command/output.ts';
+import { exitOf } from '../../complete.ts';
 import { cliCommand, withClient } from '../../globals.ts';
 
 type Pushed = z.output<typeof pushEnvoys.reply>['envoys'][number];
@@ -22,9 +23,10 @@ export const envoysPush = cliCommand({
     withClient(input, io, async (client, output) => {
       const [target] = input.args;
       if ((target === undefined) === !input.globals.all) throw new CodedError('USAGE', 'give either a target or --all');
-      const reply = await client.call(pushEnvoys, { body: target === undefined ? { all: true } : { target } });
+      const { spoke } = input.globals;
+      const reply = await client.call(pushEnvoys, { body: target === undefined ? { all: true, spoke } : { target, spoke } });
       printList(io, output, COLUMNS, reply.envoys, reply);
       if (!output.quiet && output.form !== 'json') io.err(`${reply.pushed} pushed, ${reply.queued} queued until their next check-in\n`);
-      return 0;
+      return exitOf(input, io, reply);
     }),
 });

@@ -22,6 +22,7 @@ export const envoysShow = cliCommand({
         [
           ['id', envoy.id],
           ['hostname', envoy.hostname],
+          ['spoke', envoy.spoke],
           ['status', envoy.reason === '' ? envoy.status : `${envoy.status} (${envoy.reason})`],
           ['state', `${envoy.state}${envoy.detail === '' ? '' : ` (${envoy.detail})`}, streak ${envoy.streak}, drift ${envoy.drift}`],
           ['last seen', formatTime(envoy.last_seen, output)],

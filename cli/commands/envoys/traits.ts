@@ -4,6 +4,7 @@ import { envoyTraits, listEnvoys } from '../../../core/api/envoys.ts';
 import { formatDuration } from '../../../core/base/duration.ts';
 import { CodedError } from '../../../core/base/errors.ts';
 import { type Column, formatJson, printList } from '../../../core/command/output.ts';
+import { exitOf } from '../../complete.ts';
 import { cliCommand, readPages, withClient } from '../../globals.ts';
 
 interface Row {
@@ -34,7 +35,10 @@ export const envoysTraits = cliCommand({
   run: (input, io) =>
     withClient(input, io, async (client, output) => {
       const [target, ...paths] = input.args;
-      const { items } = await readPages(input, io, (page) => client.call(listEnvoys, { query: { ...page, target } }));
+      const whole = await readPages(input, io, (page) =>
+        client.call(listEnvoys, { query: { ...page, target, spoke: input.globals.spoke } }),
+      );
+      const { items } = whole;
       if (items.length === 0) throw new CodedError('NO_TARGETS', 'the target matches nobody');
       if (paths.length === 0 && items.length === 1 && output.form !== 'csv') {
         io.out(formatJson((await client.call(envoyTraits, { params: { id: items[0]!.id } })).traits));
@@ -53,6 +57,6 @@ export const envoysTraits = cliCommand({
         }
       }
       printList(io, output, COLUMNS, rows, { items: rows });
-      return 0;
+      return exitOf(input, io, whole);
     }),
 });

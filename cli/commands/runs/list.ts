@@ -6,6 +6,7 @@ import { CodedError } from '../../../core/base/errors.ts';
 import { flag } from '../../../core/command/flags.ts';
 import { printList } from '../../../core/command/output.ts';
 import { RUN_MODES } from '../../../core/policy/outcome.ts';
+import { exitOf } from '../../complete.ts';
 import { cliCommand, readPages, withClient } from '../../globals.ts';
 import { RUN_COLUMNS } from './columns.ts';
 
@@ -33,9 +34,9 @@ export const runsList = cliCommand({
     withClient(input, io, async (client, output) => {
       const { envoy, since, changed, failed, mode } = input.flags;
       const yes = (on: boolean) => (on ? ('true' as const) : undefined);
-      const query = { envoy, mode, since: sinceOf(since), changed: yes(changed), failed: yes(failed) };
+      const query = { envoy, mode, spoke: input.globals.spoke, since: sinceOf(since), changed: yes(changed), failed: yes(failed) };
       const whole = await readPages(input, io, (page) => client.call(listRuns, { query: { ...page, ...query } }));
       printList(io, output, RUN_COLUMNS, whole.items, whole);
-      return 0;
+      return exitOf(input, io, whole);
     }),
 });

@@ -35,7 +35,10 @@ export const runsShow = cliCommand({
   positional: [{ name: 'id', summary: 'id of the run' }],
   run: (input, io) =>
     withClient(input, io, async (client, output) => {
-      const run = await client.call(getRun, { params: { id: input.args[0]! }, query: { envoy: input.flags.envoy } });
+      const run = await client.call(getRun, {
+        params: { id: input.args[0]! },
+        query: { envoy: input.flags.envoy, spoke: input.globals.spoke },
+      });
       const outcomes = input.flags.failedOnly
         ? run.outcomes.filter(({ action }) => ['failed', 'blocked'].includes(classOf(action)))
         : run.outcomes;

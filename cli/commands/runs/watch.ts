@@ -11,7 +11,7 @@ export const runsWatch = cliCommand({
   positional: [{ name: 'target', summary: 'host names, env:…, role:…', optional: true }],
   run: (input, io) =>
     withClient(input, io, async (client, output) => {
-      for await (const run of client.events(streamRuns, { query: { target: input.args[0] } })) {
+      for await (const run of client.events(streamRuns, { query: { target: input.args[0], spoke: input.globals.spoke } })) {
         if (output.form === 'json') io.out(`${JSON.stringify(run)}\n`);
         else
           io.out(

@@ -3,13 +3,17 @@ import { z } from 'zod';
 import { type secretRefSchema, secretRefs } from '../../../core/api/secrets.ts';
 import { flag } from '../../../core/command/flags.ts';
 import { type Column, printList } from '../../../core/command/output.ts';
+import { exitOf } from '../../complete.ts';
 import { cliCommand, withClient } from '../../globals.ts';
 
 const COLUMNS: readonly Column<z.output<typeof secretRefSchema>>[] = [
   { title: 'REFERENCE', value: (row) => row.ref },
   { title: 'WHERE', value: (row) => `${row.file}:${row.line}` },
   { title: 'ENTRIES', value: (row) => row.entries.length },
-  { title: 'STATE', value: (row) => (row.missing ? 'missing' : 'present') },
+  {
+    title: 'STATE',
+    value: (row) => (row.missing ? `missing${row.missing_at === undefined ? '' : ` at ${row.missing_at.join(', ')}`}` : 'present'),
+  },
 ];
 
 export const secretsRefs = cliCommand({
@@ -19,9 +23,9 @@ export const secretsRefs = cliCommand({
   positional: [{ name: 'path', summary: 'only this secret', optional: true }],
   run: (input, io) =>
     withClient(input, io, async (client, output) => {
-      const query = { path: input.args[0], missing: input.flags.missing ? ('true' as const) : undefined };
+      const query = { path: input.args[0], spoke: input.globals.spoke, missing: input.flags.missing ? ('true' as const) : undefined };
       const reply = await client.call(secretRefs, { query });
       printList(io, output, COLUMNS, reply.items, reply);
-      return input.flags.missing && reply.items.length > 0 ? 1 : 0;
+      return exitOf(input, io, reply, input.flags.missing && reply.items.length > 0 ? 1 : 0);
     }),
 });

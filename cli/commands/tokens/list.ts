@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { listTokens, TOKEN_STATES, type TokenItem } from '../../../core/api/tokens.ts';
 import { flag } from '../../../core/command/flags.ts';
 import { type Column, formatTime, printList } from '../../../core/command/output.ts';
+import { exitOf } from '../../complete.ts';
 import { cliCommand, readPages, withClient } from '../../globals.ts';
 
 const COLUMNS: readonly Column<TokenItem>[] = [
@@ -23,8 +24,10 @@ export const tokensList = cliCommand({
   flags: z.object({ state: flag.oneOf(TOKEN_STATES, 'only those') }),
   run: (input, io) =>
     withClient(input, io, async (client, output) => {
-      const whole = await readPages(input, io, (page) => client.call(listTokens, { query: { ...page, state: input.flags.state } }));
+      const whole = await readPages(input, io, (page) =>
+        client.call(listTokens, { query: { ...page, state: input.flags.state, spoke: input.globals.spoke } }),
+      );
       printList(io, output, COLUMNS, whole.items, whole);
-      return 0;
+      return exitOf(input, io, whole);
     }),
 });
