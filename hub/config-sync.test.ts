@@ -376,7 +376,7 @@ describe('a spoke refuses', () => {
     await eventually(() =>
       expect(center.sync.status()).toMatchObject([{ lag: 1, last: { state: 'refused', error: expect.stringContaining('a/b') } }]),
     );
-    expect([serves(end), readdirSync(join(end.directory, 'releases')).length]).toEqual([1, 1]);
+    expect(serves(end)).toBe(1);
     end.secrets.values.set('a/b', { value: Buffer.from('x'), version: '1' });
     await end.taker.idle();
     expect(serves(end)).toBe(2);

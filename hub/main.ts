@@ -8,7 +8,8 @@ import { partyOf } from '../server/spanner/party.ts';
 import { siteAnswers } from '../server/spanner/site/answers.ts';
 import { heartbeatOf } from '../server/spanner/site/heartbeat.ts';
 import { siteOwning } from '../server/spanner/site/owning.ts';
-import { createHubFleet } from './fleet.ts';
+import { createHubAudit } from './audit.ts';
+import { createHubFleet, ownerIn } from './fleet.ts';
 import { hubHandlers } from './handlers.ts';
 import { Joins } from './join.ts';
 import { HubLinks } from './links.ts';
@@ -36,15 +37,19 @@ export const hubRole: SiteRole = async (site) => {
     ids: () => sites.list().flatMap(({ id, own }) => (own ? [] : [id])),
     session: (spoke) => sites.session(spoke),
   });
-  const fleet = createHubFleet(site, sites, (name) => moving.roster.ownerOf(name));
+  const fleet = createHubFleet(site, sites, ownerIn(parts.store.roster));
+  const audit = createHubAudit(site, {
+    list: () => sites.list().flatMap(({ id, own, serverKey, link }) => (own ? [] : [{ id, serverKey, session: link.session }])),
+  });
   const trust: HubTrust = new HubTrust(parts, sites, (siteId, reason) => links.drop(siteId, reason));
   /** kinds that sites may ask */
-  const answers: readonly Answer[] = [...moving.answers, ...releases.answers, ...trust.answers];
+  const answers: readonly Answer[] = [...moving.answers, ...releases.answers, ...trust.answers, ...audit.copies.answers];
   /** what happens with each fresh link, in this order */
   const steps: readonly ((session: LinkSession) => Promise<void>)[] = [
     (session) => trust.exchange(session),
     (session) => moving.linked(session),
     (session) => (session.siteId === identity.siteId ? Promise.resolve() : releases.welcome(session)),
+    (session) => audit.welcome(session),
   ];
   /** what the signed welcome adds */
   const welcome = (siteId: string): Promise<JsonObject> => Promise.resolve({ fenced: sites.get(siteId)?.state === 'evacuated' });
@@ -59,7 +64,12 @@ export const hubRole: SiteRole = async (site) => {
   });
   const spokes = new Spokes(parts, sites, (siteId) => links.drop(siteId, 'the spoke was removed'));
   return {
-    handlers: replaced(ownHandlers, [...hubHandlers({ parts, sites, joins, spokes }), ...releases.handlers, ...fleet.handlers]),
+    handlers: replaced(ownHandlers, [
+      ...hubHandlers({ parts, sites, joins, spokes }),
+      ...releases.handlers,
+      ...fleet.handlers,
+      ...audit.handlers,
+    ]),
     up: async ({ rpcPort }) => {
       await moving.start();
       if (settings.spanner.own_envoys) {
@@ -80,6 +90,7 @@ export const hubRole: SiteRole = async (site) => {
         owning.linked(back);
       }
       await releases.start();
+      audit.copies.start();
       links.start();
       parts.log.info('links of spokes are taken', { rpc_port: rpcPort, spokes: sites.list().filter((each) => !each.own).length });
     },
@@ -87,6 +98,7 @@ export const hubRole: SiteRole = async (site) => {
       links.stop();
       await moving.stop();
       await releases.stop();
+      await audit.copies.stop();
     },
   };
 };

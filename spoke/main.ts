@@ -7,6 +7,7 @@ import { partyOf } from '../server/spanner/party.ts';
 import { siteAnswers } from '../server/spanner/site/answers.ts';
 import { heartbeatOf } from '../server/spanner/site/heartbeat.ts';
 import { siteOwning } from '../server/spanner/site/owning.ts';
+import { witnessedVerify } from './audit.ts';
 import { HubLink } from './hub-link.ts';
 import { createSpokeReleases } from './releases.ts';
 import { keepRenewed } from './renewal.ts';
@@ -16,8 +17,8 @@ export const spokeRole: SiteRole = async (site) => {
   const { settings } = parts;
   let session: LinkSession | undefined;
   const releases = createSpokeReleases(site, () => session);
-  const renewal = keepRenewed(parts, () => session);
   const owning = siteOwning(site);
+  const renewal = keepRenewed(parts, () => session);
   const heartbeat = heartbeatOf(parts);
   const link = new HubLink({
     server: parts,
@@ -58,8 +59,9 @@ export const spokeRole: SiteRole = async (site) => {
       spokes: [],
     };
   });
+  const replaced = [status, ...witnessedVerify(ownHandlers, parts, () => session)];
   return {
-    handlers: [...ownHandlers.filter(({ contract }) => contract.name !== spannerStatus.name), status],
+    handlers: [...ownHandlers.filter(({ contract }) => !replaced.some((each) => each.contract.name === contract.name)), ...replaced],
     up: () => {
       link.start();
       return Promise.resolve();

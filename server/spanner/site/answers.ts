@@ -1,6 +1,7 @@
 /** What every site answers to its hub, the hub's own site included. */
 import type { RoleSite } from '../../role.ts';
 import type { Answer, LinkSession } from '../link.ts';
+import { answerAuditPulls } from './audit.ts';
 import { answerQueries } from './query.ts';
 import { answerReleaseHealth } from './release-health.ts';
 import { trustAnswers } from './trust.ts';
@@ -12,10 +13,11 @@ export interface SiteContext {
 }
 
 export function siteAnswers({ site }: SiteContext): readonly Answer[] {
-  const { fleet, releases } = site.parts;
+  const { fleet, releases, store, checkpointer } = site.parts;
   return [
-    ...trustAnswers(site.parts),
+    answerAuditPulls({ store, checkpointer }),
     answerQueries(site.ownHandlers),
     answerReleaseHealth({ fleet, serving: () => releases.live?.number ?? 0 }),
+    ...trustAnswers(site.parts),
   ];
 }
