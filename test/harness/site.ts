@@ -34,6 +34,8 @@ export interface SiteOptions {
   readonly tree?: string | undefined;
   /** where the data directory is made; a new folder without */
   readonly top?: string | undefined;
+  /** more flags of `vigosrv init`, such as its role */
+  readonly init?: readonly string[] | undefined;
   /** more flags before the command */
   readonly flags?: readonly string[] | undefined;
   readonly env?: Readonly<Record<string, string>> | undefined;
@@ -59,6 +61,7 @@ export async function makeSite(options: SiteOptions): Promise<Site> {
       'init',
       ...['--hostname', options.hostname, '--grpc-listen', `${listen}:${grpcPort}`, '--api-listen', `${listen}:${apiPort}`],
       ...['--advertise', `${options.hostname}:${grpcPort}`, '--public-url', `https://${options.hostname}:${apiPort}`],
+      ...(options.init ?? []),
     ],
     { env },
   );
