@@ -1,8 +1,10 @@
 /** The fleet as one: the hub's side of questions about envoys, wherever they are. */
+import { type EnvoyId, isUuid } from '../core/base/ids.ts';
 import type { Handler } from '../server/rest/handler.ts';
 import type { RoleSite } from '../server/role.ts';
 import { pairedSessions } from '../server/spanner/paired.ts';
 import { answerQueries } from '../server/spanner/site/query.ts';
+import type { RosterStore } from '../server/store/roster.ts';
 import { type AskedSite, Asking } from './fan-out/ask.ts';
 import { fanOutHandlers } from './fan-out/handlers.ts';
 import type { SiteRegistry, SiteState } from './sites.ts';
@@ -18,6 +20,16 @@ function isAsked({ state, lastSeen, link }: SiteState): boolean {
 export interface HubFleet {
   readonly asking: Asking;
   readonly handlers: readonly Handler[];
+}
+
+/** By the roster: an id, or the host name of one live envoy. */
+export function ownerIn(roster: RosterStore): (name: string) => Promise<string | undefined> {
+  return async (name) => {
+    const wanted = name.toLowerCase();
+    if (isUuid(wanted)) return (await roster.byId(wanted as EnvoyId))?.ownerSite;
+    const live = (await roster.byHostname(wanted)).filter(({ status }) => status === 'active');
+    return live.length === 1 ? live[0]?.ownerSite : undefined;
+  };
 }
 
 /** @param ownerOf the site that owns an envoy, by id or host name, as far as the hub knows */

@@ -9,6 +9,7 @@ import { fingerprintOf, requireAcceptablePublicKey } from '../core/crypto/ed2551
 import { formatJoinToken, joinHash, newJoinSecret } from '../server/identity/join-token.ts';
 import { certifySiteCa, delegateSpoke } from '../server/identity/sign-spoke.ts';
 import type { ServerParts } from '../server/parts.ts';
+import { delegationsOf } from './delegations.ts';
 import type { SiteRegistry } from './sites.ts';
 
 const SAME_ANSWER_MS = 15 * 60_000;
@@ -112,7 +113,8 @@ export class Joins {
         serverId,
         serverKey: request.server_key,
         epoch,
-        delegation: canonicalJson(reply.delegation),
+        // what another server of this id held stays known, so that it can be revoked
+        delegation: JSON.stringify([reply.delegation, ...delegationsOf(row)]),
         ca: reply.site_ca,
       });
       await trail.record(tx, {

@@ -9,43 +9,60 @@ import { partyOf } from '../server/spanner/party.ts';
 import { siteAnswers } from '../server/spanner/site/answers.ts';
 import { heartbeatOf } from '../server/spanner/site/heartbeat.ts';
 import { siteOwning } from '../server/spanner/site/owning.ts';
+import { createHubAudit } from './audit.ts';
 import { HubEnrollment } from './enrollment.ts';
-import { createHubFleet } from './fleet.ts';
+import { createHubFleet, ownerIn } from './fleet.ts';
 import { hubHandlers } from './handlers.ts';
 import { Joins } from './join.ts';
 import { HubLinks } from './links.ts';
+import { observeSpokes } from './metrics.ts';
 import { createMoving } from './moving.ts';
 import { HubPermits } from './permits.ts';
 import { createHubReleases } from './releases.ts';
 import { newSite, SiteRegistry } from './sites.ts';
 import { Spokes } from './spokes.ts';
+import { HubTrust } from './trust.ts';
 
 export const hubRole: SiteRole = async (site) => {
   const { parts, ownHandlers } = site;
   const { settings, clock, identity } = parts;
   const sites = await SiteRegistry.open(parts.store.sites, settings.spanner, clock);
+  observeSpokes(parts.metrics, sites);
   const joins = new Joins(parts, sites);
   const moving = createMoving(parts, sites);
   const releases = createHubReleases(site, {
     ids: () => sites.list().flatMap(({ id, own }) => (own ? [] : [id])),
     session: (spoke) => sites.session(spoke),
   });
-  const fleet = createHubFleet(site, sites, (name) => moving.roster.ownerOf(name));
+  const fleet = createHubFleet(site, sites, ownerIn(parts.store.roster));
+  const audit = createHubAudit(site, {
+    list: () => sites.list().flatMap(({ id, own, serverKey, link }) => (own ? [] : [{ id, serverKey, session: link.session }])),
+  });
+  const trust: HubTrust = new HubTrust(parts, sites, (siteId, reason) => links.drop(siteId, reason));
   const takenBy = async (hostname: string) => (await parts.store.roster.byHostname(hostname))[0]?.ownerSite;
   const enrollment = new HubEnrollment({ ...parts, sites, takenBy });
   const permits = new HubPermits(parts, (siteId) => sites.session(siteId));
   /** kinds that sites may ask */
-  const answers: readonly Answer[] = [...moving.answers, ...releases.answers, ...enrollment.answers, ...permits.answers];
+  const answers: readonly Answer[] = [
+    ...moving.answers,
+    ...releases.answers,
+    ...trust.answers,
+    ...audit.copies.answers,
+    ...enrollment.answers,
+    ...permits.answers,
+  ];
   /** what happens with each fresh link, in this order */
   const steps: readonly ((session: LinkSession) => Promise<void>)[] = [
+    (session) => trust.exchange(session),
     (session) => moving.linked(session),
     (session) => (session.siteId === identity.siteId ? Promise.resolve() : releases.welcome(session)),
+    (session) => audit.welcome(session),
     (session) => permits.linked(session),
   ];
   /** what the signed welcome adds */
-  const welcome = (_siteId: string): Promise<JsonObject> => Promise.resolve({});
+  const welcome = (siteId: string): Promise<JsonObject> => Promise.resolve({ fenced: sites.get(siteId)?.state === 'evacuated' });
   for (const step of steps) sites.onSession(step);
-  const links = new HubLinks({
+  const links: HubLinks = new HubLinks({
     server: parts,
     sites,
     party: partyOf(parts),
@@ -59,6 +76,7 @@ export const hubRole: SiteRole = async (site) => {
       ...hubHandlers({ parts, sites, joins, spokes }),
       ...releases.handlers,
       ...fleet.handlers,
+      ...audit.handlers,
       enrollHandler(parts, enrollment),
     ]),
     up: async ({ rpcPort }) => {
@@ -81,6 +99,7 @@ export const hubRole: SiteRole = async (site) => {
         owning.linked(back);
       }
       await releases.start();
+      audit.copies.start();
       links.start();
       parts.log.info('links of spokes are taken', { rpc_port: rpcPort, spokes: sites.list().filter((each) => !each.own).length });
     },
@@ -88,6 +107,7 @@ export const hubRole: SiteRole = async (site) => {
       links.stop();
       await moving.stop();
       await releases.stop();
+      await audit.copies.stop();
     },
   };
 };

@@ -10,6 +10,7 @@ import { revokeSerial } from '../server/identity/sign-spoke.ts';
 import { JOIN_TOKEN } from '../server/init.ts';
 import type { ServerParts } from '../server/parts.ts';
 import { heartbeatSchema } from '../server/spanner/site/heartbeat.ts';
+import { delegationsOf, serialOf } from './delegations.ts';
 import { mintJoinToken } from './join.ts';
 import { newSite, type SiteRegistry, type SiteRow, type SiteState } from './sites.ts';
 
@@ -100,7 +101,7 @@ export class Spokes {
     const now = clock.now();
     const { token, hash, expiresAt } = mintJoinToken(this.#parts, id, ttlS * 1000);
     // a removed one comes back as another, with a higher epoch
-    const anew = { ...newSite(id, known?.source ?? 'database', now), epoch: known?.epoch ?? 1, serverId: known?.serverId ?? '' };
+    const anew = { ...newSite(id, 'database', now), epoch: known?.epoch ?? 1, serverId: known?.serverId ?? '' };
     const fresh = known === undefined || known.state === 'removed' ? anew : known;
     const { own: _own, link: _link, ...row } = { own: false, link: undefined, ...fresh, ...change };
     const join = { hash, expiresAt, spentAt: 0, answer: '' };
@@ -165,7 +166,7 @@ export class Spokes {
         hint: 'take it out of spanner.spokes, restart the hub, then remove it',
       });
     const now = clock.now();
-    const serials = site.delegation === '' ? [] : [serialOf(site.delegation)];
+    const serials = delegationsOf(site).map(serialOf);
     // signed before anything is written: without the root nothing changes
     const records = serials.map((serial) => revokeSerial(paths, identity.fleetId, serial, now));
     await store.transaction(async (tx) => {
@@ -184,9 +185,4 @@ export class Spokes {
     this.#removed(id);
     return serials;
   }
-}
-
-function serialOf(delegation: string): string {
-  const { record } = JSON.parse(delegation) as { record: string };
-  return (JSON.parse(record) as { serial: string }).serial;
 }

@@ -29,6 +29,7 @@ export class ReleaseSwitch {
   #live: LoadedRelease | undefined;
   #previous: { readonly release: LoadedRelease; readonly until: number } | undefined;
   #order = new Map<string, number>();
+  #turn: Promise<void> = Promise.resolve();
 
   constructor(parts: {
     readonly fleet: FleetIndex;
@@ -45,7 +46,17 @@ export class ReleaseSwitch {
   }
 
   /** When this resolves, every check-in that begins is answered from the release. */
-  async use(release: LoadedRelease): Promise<void> {
+  use(release: LoadedRelease): Promise<void> {
+    return this.#inTurn(() => this.#use(release));
+  }
+
+  #inTurn(work: () => Promise<void>): Promise<void> {
+    const mine = this.#turn.then(work);
+    this.#turn = mine.catch(() => undefined);
+    return mine;
+  }
+
+  async #use(release: LoadedRelease): Promise<void> {
     const { fleet, rpc, clock, authority, observeAll } = this.#parts;
     const generation = fleet.generation + 1;
     const policies = [...release.entries.values()];
@@ -63,6 +74,17 @@ export class ReleaseSwitch {
     this.#order = order;
     // whoever enrolled meanwhile was placed by the release before
     for (let slot = before; slot < fleet.size; slot++) fleet.assignEntry(slot, this.entryOf(fleet.hostname(slot)));
+  }
+
+  /** Hands the live release out anew: what carries authority beside it has changed. */
+  refresh(): Promise<void> {
+    return this.#inTurn(async () => {
+      const { live } = this;
+      if (live === undefined) return;
+      const previous = this.#previous;
+      await this.#use(live);
+      this.#previous = previous;
+    });
   }
 
   /** Index of the live entry of a hostname, -1 without one. */

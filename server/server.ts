@@ -235,6 +235,10 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       },
     };
     const releases: ReleaseSwitch = new ReleaseSwitch({ fleet, rpc, clock, authority, observeAll: checkin.observe_only });
+    revocations.onChange(() => {
+      rotateTickets();
+      releases.refresh().catch(options.fatal);
+    });
     const rotation = setInterval(() => rotateTickets(), 3_600_000);
     rotation.unref();
     stops.push(() => clearInterval(rotation));
@@ -243,6 +247,11 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       rpc.useContext(tls.certificateChain, tls.privateKey, settings.server.tls.session_tickets ? newTicketKeys() : undefined);
     const renewCertificate = async () => {
       const fresh = await openIdentity(paths, identityOptions());
+      if (fresh.delegation.record !== identity.delegation.record) {
+        identity.delegation = fresh.delegation;
+        rpc.useDelegation(fresh.delegation);
+        log.info('the delegation was renewed', {});
+      }
       if (fresh.tls.certificateChain === tls.certificateChain) return undefined;
       tls = fresh.tls;
       rotateTickets();

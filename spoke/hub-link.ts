@@ -107,14 +107,17 @@ export class HubLink {
       });
       const hub = await sayHello(channel, party, seen, { clock, hubSite: identity.hubSite ?? 'hub', facts: this.#parts.facts() });
       await this.#parts.welcomed(hub.facts);
-      const session = new Session({
+      const session: Session = new Session({
         channel,
         siteId: hub.siteId,
         answers,
         clock,
         log,
         heartbeatMs: settings.spanner.heartbeat,
-        heartbeat: () => this.#parts.heartbeat(),
+        heartbeat: () => {
+          if (party.revoked().has(hub.key.delegation.serial)) session.close('the hub is revoked');
+          return this.#parts.heartbeat();
+        },
       });
       const ended = new Promise<string>((resolve) => session.onClose(resolve));
       this.#set({ session, reason: '', address });

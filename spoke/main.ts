@@ -8,10 +8,12 @@ import { partyOf } from '../server/spanner/party.ts';
 import { siteAnswers } from '../server/spanner/site/answers.ts';
 import { heartbeatOf } from '../server/spanner/site/heartbeat.ts';
 import { siteOwning } from '../server/spanner/site/owning.ts';
+import { witnessedVerify } from './audit.ts';
 import { SpokeEnrollment } from './enrollment.ts';
 import { HubLink } from './hub-link.ts';
 import { SpokePermits } from './permits.ts';
 import { createSpokeReleases } from './releases.ts';
+import { keepRenewed } from './renewal.ts';
 
 export const spokeRole: SiteRole = async (site) => {
   const { parts, ownHandlers } = site;
@@ -22,6 +24,7 @@ export const spokeRole: SiteRole = async (site) => {
   parts.tokens.permits = permits;
   const enrollment = new SpokeEnrollment(parts, () => session);
   const owning = siteOwning(site);
+  const renewal = keepRenewed(parts, () => session);
   const heartbeat = heartbeatOf(parts);
   const link = new HubLink({
     server: parts,
@@ -30,9 +33,13 @@ export const spokeRole: SiteRole = async (site) => {
     tls: () => parts.tls(),
     facts: () => ({ ...heartbeat(), api_url: settings.server.public_url, advertise: parts.advertised }),
     heartbeat,
-    welcomed: () => undefined,
+    welcomed: async ({ fenced }) => {
+      // its envoys were given to others: nobody is served before the hub says otherwise
+      if (typeof fenced === 'boolean' && fenced !== parts.ownership.isFenced) await parts.ownership.fence(fenced);
+    },
     up: (fresh) => {
       session = fresh;
+      renewal.check();
       fresh.onClose(() => {
         if (session === fresh) session = undefined;
       });
@@ -59,13 +66,15 @@ export const spokeRole: SiteRole = async (site) => {
       spokes: [],
     };
   });
+  const replaced = [status, ...witnessedVerify(ownHandlers, parts, () => session)];
   return {
-    handlers: replaceHandlers(ownHandlers, [status, enrollHandler(parts, enrollment)]),
+    handlers: replaceHandlers(ownHandlers, [...replaced, enrollHandler(parts, enrollment)]),
     up: () => {
       link.start();
       return Promise.resolve();
     },
     stop: async () => {
+      renewal.stop();
       await link.stop();
       await releases.stop();
     },

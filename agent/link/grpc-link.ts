@@ -204,7 +204,8 @@ export class GrpcLink implements ServerLink {
   /** Learns a new delegation if one came, then checks the reply's signature. @throws CodedError BUNDLE_REJECTED */
   async #open(domain: Domain, reply: SignedReply): Promise<void> {
     const { trust, clock } = this.#parts;
-    const key = trust.key(reply.key_id) ?? (reply.delegation === null ? undefined : await trust.learn(textRecord(reply.delegation)));
+    // one that comes along is newer than the one that is held
+    const key = reply.delegation === null ? trust.key(reply.key_id) : await trust.learn(textRecord(reply.delegation));
     if (key === undefined || key.keyId !== reply.key_id) throw new CodedError('BUNDLE_REJECTED', 'unknown_key');
     assertUsable(key, {
       scope: 'bundle',
@@ -216,7 +217,7 @@ export class GrpcLink implements ServerLink {
   }
 
   async checkIn(message: CheckIn, signal: AbortSignal): Promise<CheckInReply> {
-    const { trust, home, version } = this.#parts;
+    const { trust, home, version, clock } = this.#parts;
     const { traits } = message;
     const payload = (header: RequestHeader) =>
       codecs.checkInRequest.encode({
@@ -239,7 +240,7 @@ export class GrpcLink implements ServerLink {
         pending_results: message.pendingResults,
         mode: message.mode,
         flags: [...message.flags],
-        known_keys: [...trust.keyIds],
+        known_keys: [...trust.keyIds(clock.now() + this.clockOffsetMs)],
         // a new owner has to say with a header of its own that its time has begun
         directive_hash: home.holdsOwnHeader ? hex(message.authorityHash) : Buffer.alloc(0),
         renew: message.renew || !home.holdsOwnHeader,

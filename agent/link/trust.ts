@@ -31,8 +31,16 @@ export class TrustStore {
     return key;
   }
 
-  get keyIds(): readonly string[] {
-    return [...this.#keys.keys()];
+  /** Keys whose delegation need not be sent along: one in the last third of its life is asked for anew. */
+  keyIds(now: number): readonly string[] {
+    return [...this.#keys].flatMap(
+      ([
+        id,
+        {
+          delegation: { not_before: from, not_after: until },
+        },
+      ]) => (now >= from && now < from + ((until - from) * 2) / 3 ? [id] : []),
+    );
   }
 
   key(keyId: string): TrustedKey | undefined {
@@ -41,7 +49,9 @@ export class TrustStore {
 
   /** Verifies, then persists. @throws CodedError BUNDLE_REJECTED */
   async learn(record: SignedRecord): Promise<TrustedKey> {
+    const before = [...this.#records.values()].find((held) => held.record === record.record);
     const key = this.#add(record);
+    if (before !== undefined) return key;
     await this.#facts.set('delegations', [...this.#records.values()]);
     return key;
   }

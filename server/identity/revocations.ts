@@ -11,22 +11,23 @@ export class Revocations {
   readonly #paths: DataPaths;
   readonly #rootPublicKey: Uint8Array;
   readonly #fleetId: string;
-  readonly #known = new Map<string, SignedRecord>();
+  readonly #records: SignedRecord[];
+  readonly #serials = new Set<string>();
   readonly #listeners: (() => void)[] = [];
-  #serials: ReadonlySet<string> = new Set();
 
   constructor(paths: DataPaths, identity: Pick<ServerIdentity, 'rootPublicKey' | 'fleetId' | 'revocations'>) {
     this.#paths = paths;
     this.#rootPublicKey = identity.rootPublicKey;
     this.#fleetId = identity.fleetId;
-    for (const signed of identity.revocations) this.#known.set(openRevocation(this.#rootPublicKey, signed).serial, signed);
-    this.#serials = new Set(this.#known.keys());
+    this.#records = identity.revocations;
+    for (const signed of this.#records) this.#serials.add(openRevocation(this.#rootPublicKey, signed).serial);
   }
 
   get records(): readonly SignedRecord[] {
-    return [...this.#known.values()];
+    return this.#records;
   }
 
+  /** grows by itself */
   get serials(): ReadonlySet<string> {
     return this.#serials;
   }
@@ -41,16 +42,16 @@ export class Revocations {
     let isNew = false;
     for (const signed of records) {
       const { serial, fleet_id: fleetId } = openRevocation(this.#rootPublicKey, signed);
-      if (this.#known.has(serial) || fleetId !== this.#fleetId) continue;
+      if (this.#serials.has(serial) || fleetId !== this.#fleetId) continue;
       const folder = join(this.#paths.keys, 'revoked');
       mkdirSync(folder, { recursive: true, mode: 0o700 });
       const name = createHash('sha256').update(serial).digest('hex').slice(0, 24);
       writeFileDurably(join(folder, `${name}.json`), `${JSON.stringify({ record: signed.record, signature: signed.signature })}\n`, 0o640);
-      this.#known.set(serial, { record: signed.record, signature: signed.signature });
+      this.#records.push({ record: signed.record, signature: signed.signature });
+      this.#serials.add(serial);
       isNew = true;
     }
     if (!isNew) return false;
-    this.#serials = new Set(this.#known.keys());
     for (const listener of this.#listeners) listener();
     return true;
   }

@@ -51,11 +51,12 @@ export interface ServerIdentity {
   readonly rootPublicKey: Uint8Array;
   readonly serverKey: SigningKey;
   readonly keyId: string;
-  readonly delegation: SignedRecord;
+  /** replaced when it is renewed */
+  delegation: SignedRecord;
   /** of a spoke: the site of its hub */
   readonly hubSite: string | undefined;
-  /** root-signed records of `keys/revoked/*.json`: handed to every agent */
-  readonly revocations: readonly SignedRecord[];
+  /** root-signed records of `keys/revoked/*.json`: handed to every agent; grows while the server runs ({@link Revocations}) */
+  readonly revocations: SignedRecord[];
   readonly rootCa: string;
   /** SHA-256 of the root CA's public key, hex */
   readonly rootPin: string;
@@ -216,9 +217,11 @@ export async function openIdentity(
   const rootPublicKey = Buffer.from(fleet.root_public_key, 'base64');
   const trusted = openDelegation(rootPublicKey, fleet.fleet_id, fleet.delegation);
   const revoked = readRevocations(paths, rootPublicKey);
+  // a spoke that had no hub for long gets its new delegation over the link: for that it must start
+  const now = fleet.hub_site === undefined ? options.now : Math.min(options.now, trusted.delegation.not_after);
   assertUsable(trusted, {
     scope: 'bundle',
-    now: options.now,
+    now,
     revokedSerials: new Set(revoked.map(({ serial }) => serial)),
     siteId: fleet.site_id,
   });

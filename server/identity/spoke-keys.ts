@@ -1,9 +1,10 @@
 /** Keys of a spoke: it makes its own, without a root, and becomes a server of the fleet when a hub's answer lies in the fleet file. */
 import { randomBytes } from 'node:crypto';
-import { existsSync, mkdirSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { JoinReply } from '../../core/api/spanner-join.ts';
 import { createRequest, createRequestFor } from '../../core/crypto/certificate.ts';
+import type { SignedRecord } from '../../core/crypto/delegation.ts';
 import { newSigningKey, type SigningKey } from '../../core/crypto/ed25519.ts';
 import { privateKeyPem, readKeyFile, readSigningKey, writeFileDurably, writeKeyFile } from '../../core/crypto/key-file.ts';
 import type { DataPaths } from './paths.ts';
@@ -29,6 +30,13 @@ export async function spokeRequest(paths: DataPaths): Promise<{ readonly serverK
 }
 
 export const hasJoined = (paths: DataPaths): boolean => existsSync(join(paths.keys, 'fleet.json'));
+
+/** A renewed delegation, in place of the one of the fleet file. */
+export function keepDelegation(paths: DataPaths, delegation: SignedRecord): void {
+  const file = join(paths.keys, 'fleet.json');
+  const fleet = JSON.parse(readFileSync(file, 'utf8')) as object;
+  writeFileDurably(file, `${JSON.stringify({ ...fleet, delegation }, null, 2)}\n`, 0o640);
+}
 
 /** The fleet file comes last: with it the spoke has joined. */
 export function keepJoined(paths: DataPaths, reply: JoinReply): void {

@@ -59,6 +59,7 @@ function equal(a: Uint8Array, b: Uint8Array): boolean {
 export class CheckInService {
   readonly #columns: Columns;
   readonly #settings: CheckInSettings;
+  #delegation: CheckInSettings['delegation'];
   readonly #key: SigningKey;
   readonly #clock: Clock;
   readonly #events: CheckInEvents;
@@ -68,6 +69,7 @@ export class CheckInService {
   constructor(parts: { columns: Columns; settings: CheckInSettings; key: SigningKey; clock: Clock; events: CheckInEvents }) {
     this.#columns = parts.columns;
     this.#settings = parts.settings;
+    this.#delegation = parts.settings.delegation;
     this.#key = parts.key;
     this.#clock = parts.clock;
     this.#events = parts.events;
@@ -273,11 +275,16 @@ export class CheckInService {
     });
     const delegation = a.request.known_keys.includes(settings.keyId)
       ? null
-      : { record: Buffer.from(settings.delegation.record), signature: Buffer.from(settings.delegation.signature, 'base64') };
+      : { record: Buffer.from(this.#delegation.record), signature: Buffer.from(this.#delegation.signature, 'base64') };
     return codecs.checkInReply.encode({
       signed: { payload, signature: signFor('checkInReply', this.#key, payload), key_id: settings.keyId, delegation },
       directive: a.directive,
     });
+  }
+
+  /** after a renewal */
+  useDelegation(delegation: CheckInSettings['delegation']): void {
+    this.#delegation = delegation;
   }
 
   /** The signed word that an envoy is revoked (details of the error). */

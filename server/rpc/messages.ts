@@ -34,6 +34,7 @@ export type ToWorker =
     }
   | { readonly kind: 'answer'; readonly id: number; readonly reply?: Uint8Array; readonly error?: WireFault }
   | { readonly kind: 'drop'; readonly envoyId: string }
+  | { readonly kind: 'delegation'; readonly delegation: CheckInSettings['delegation'] }
   | ToStream
   | { readonly kind: 'stop' };
 

@@ -1,6 +1,7 @@
 /** Starts and stops the accepting threads, hands them releases, and takes what they pass on. */
 import { Worker } from 'node:worker_threads';
 import { CodedError } from '../../core/base/errors.ts';
+import type { SignedRecord } from '../../core/crypto/delegation.ts';
 import type { FleetIndex } from '../fleet/fleet-index.ts';
 import { toFault } from './fault.ts';
 import type { Forwarded, FromStream, FromWorker, ToWorker, WorkerSetup } from './messages.ts';
@@ -129,6 +130,10 @@ export class RpcThreads {
 
   useContext(certificateChain: string, privateKey: string, ticketKeys: Uint8Array | undefined): void {
     this.#tell({ kind: 'context', certificateChain, privateKey, ticketKeys });
+  }
+
+  useDelegation(delegation: SignedRecord): void {
+    this.#tell({ kind: 'delegation', delegation });
   }
 
   drop(envoyId: string): void {

@@ -317,6 +317,7 @@ port.on('message', (message: ToWorker) => {
     say({ kind: 'taken', id: message.id });
   } else if (message.kind === 'context') useContext(message.certificateChain, message.privateKey, message.ticketKeys);
   else if (message.kind === 'drop') drop(message.envoyId);
+  else if (message.kind === 'delegation') checkIns.useDelegation(message.delegation);
   else if (message.kind === 'stop') stop();
   else if (message.kind === 'streamFrame' || message.kind === 'streamTaken' || message.kind === 'streamClose') linkStreams.take(message);
   else {

@@ -18,6 +18,7 @@ import { rolloutStore } from './rollouts.ts';
 import { rosterLogStore, rosterStore } from './roster.ts';
 import { runStore } from './runs.ts';
 import type { Schema } from './schema.ts';
+import { siteAuditStore } from './site-audit.ts';
 import { siteStore } from './sites.ts';
 import { sqliteDialect } from './sqlite-dialect.ts';
 import { openSqliteFile } from './sqlite-file.ts';
@@ -47,6 +48,7 @@ function tables(db: Kysely<Schema>, dialect: DialectName): Tables {
     checkpoints: checkpointStore(db),
     releases: releaseStore(db),
     rollouts: rolloutStore(db),
+    siteAudit: siteAuditStore(db),
     counters: counterStore(db, dialect === 'postgres' ? 'greatest' : 'max'),
     drains: drainStore(db),
     moves: moveStore(db),

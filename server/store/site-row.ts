@@ -22,7 +22,7 @@ export interface SiteRow {
   readonly serverId: string;
   /** raw 32 bytes, base64 */
   readonly serverKey: string;
-  /** JSON of the newest signed delegation */
+  /** JSON list of the signed delegations that have not run out, newest first */
   readonly delegation: string;
   /** PEM of the intermediate CA */
   readonly ca: string;

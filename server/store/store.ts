@@ -3,16 +3,19 @@ import type { EnvoyId } from '../../core/base/ids.ts';
 import type { Json, JsonObject } from '../../core/base/json.ts';
 import type { RunReport } from '../../core/policy/outcome.ts';
 import type { ConvergenceRecord } from '../fleet/convergence.ts';
+import type { AuditStore, CheckpointStore } from './audit-rows.ts';
 import type { DrainStore } from './drains.ts';
 import type { MoveStore } from './moves.ts';
 import type { OwnershipStore } from './ownerships.ts';
 import type { PermitStore } from './permits.ts';
 import type { RolloutStore } from './rollouts.ts';
 import type { RosterLogStore, RosterStore } from './roster.ts';
-
-/** `departed`: another site owns it now, and what is here waits until that one has seen it */
+import type { SiteAuditStore } from './site-audit.ts';
 import type { SiteStore } from './site-row.ts';
 
+export type { AuditFilter, AuditHead, AuditRow, AuditStore, CheckpointRow, CheckpointStore } from './audit-rows.ts';
+
+/** `departed`: another site owns it now, and what is here waits until that one has seen it */
 export const ENVOY_STATUSES = ['active', 'pending', 'revoked', 'departed'] as const;
 export type EnvoyStatus = (typeof ENVOY_STATUSES)[number];
 
@@ -203,61 +206,6 @@ export interface RunStore {
   retain(detailsSince: number, summariesSince: number): Promise<number>;
 }
 
-export interface AuditRow {
-  readonly seq: number;
-  readonly time: number;
-  readonly event: string;
-  readonly actor: string;
-  readonly target: string;
-  /** canonical JSON, the bytes that are hashed */
-  readonly record: string;
-}
-
-export interface AuditHead {
-  readonly size: number;
-  /** roots of the perfect subtrees, largest first */
-  readonly frontier: readonly Uint8Array[];
-}
-
-export interface AuditFilter {
-  readonly since?: number | undefined;
-  readonly until?: number | undefined;
-  /** exact, or a prefix that ends in `.` */
-  readonly event?: string | undefined;
-  readonly actor?: string | undefined;
-  readonly target?: string | undefined;
-  readonly before?: number | undefined;
-}
-
-export interface AuditStore {
-  /** Inside a transaction it holds all other writers of the log back until the end. */
-  head(): Promise<AuditHead>;
-  /** @throws AUDIT_BROKEN when the row is not the next one */
-  append(row: AuditRow, head: AuditHead): Promise<void>;
-  /** in order of seq, in pages */
-  read(fromSeq: number, untilSeq?: number): AsyncIterable<AuditRow>;
-  /** newest first */
-  list(filter: AuditFilter, limit: number): Promise<readonly AuditRow[]>;
-  count(): Promise<number>;
-}
-
-export interface CheckpointRow {
-  readonly size: number;
-  readonly time: number;
-  /** the signed note, as text */
-  readonly note: string;
-  /** of the tree at that size: where a check of the newest records begins */
-  readonly frontier: readonly Uint8Array[];
-}
-
-export interface CheckpointStore {
-  add(row: CheckpointRow): Promise<void>;
-  /** the newest, or the newest of at most this size */
-  newest(atMost?: number): Promise<CheckpointRow | undefined>;
-  /** by size, from the smallest not below `fromSize` */
-  list(fromSize: number, limit: number): Promise<readonly CheckpointRow[]>;
-}
-
 export const RELEASE_RESULTS = ['live', 'auto_rolled_back', 'superseded', 'rejected', 'expired'] as const;
 
 /** One row of the publish history (config.md §11.5). */
@@ -359,6 +307,7 @@ export interface Tables {
   readonly checkpoints: CheckpointStore;
   readonly releases: ReleaseStore;
   readonly rollouts: RolloutStore;
+  readonly siteAudit: SiteAuditStore;
   readonly counters: CounterStore;
   readonly drains: DrainStore;
   readonly moves: MoveStore;

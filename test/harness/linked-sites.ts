@@ -9,14 +9,16 @@ import { signFor } from '../../core/crypto/domain.ts';
 import { Joins, mintJoinToken } from '../../hub/join.ts';
 import { HubLinks } from '../../hub/links.ts';
 import { newSite, SiteRegistry } from '../../hub/sites.ts';
+import { Spokes } from '../../hub/spokes.ts';
+import { HubTrust } from '../../hub/trust.ts';
 import { parseJoinToken } from '../../server/identity/join-token.ts';
-import { dataPaths } from '../../server/identity/paths.ts';
+import { type DataPaths, dataPaths } from '../../server/identity/paths.ts';
 import { Revocations } from '../../server/identity/revocations.ts';
 import { openIdentity, type ServerIdentity } from '../../server/identity/server-identity.ts';
 import { keepJoined, makeSpokeKeys, spokeRequest } from '../../server/identity/spoke-keys.ts';
 import type { ServerParts } from '../../server/parts.ts';
 import { readSettings } from '../../server/settings.ts';
-import type { Answer } from '../../server/spanner/link.ts';
+import type { Answer, LinkSession } from '../../server/spanner/link.ts';
 import { partyOf } from '../../server/spanner/party.ts';
 import { HubLink, type HubLinkParts } from '../../spoke/hub-link.ts';
 import { quietLog } from '../fakes/quiet-log.ts';
@@ -28,6 +30,10 @@ export interface TestHub {
   readonly sites: SiteRegistry;
   readonly joins: Joins;
   readonly links: HubLinks;
+  readonly spokes: Spokes;
+  readonly trust: HubTrust;
+  /** what happens with each fresh link; nothing unless a test says so */
+  exchange: (session: LinkSession) => Promise<void>;
   readonly address: string;
   /** what the welcome adds; may throw */
   welcome: (siteId: string) => Promise<JsonObject>;
@@ -40,16 +46,21 @@ export async function makeHub(answers: readonly Answer[], heartbeatMs = 200): Pr
   await site.start();
   const { parts } = site.server;
   const sites = await SiteRegistry.open(parts.store.sites, parts.settings.spanner, systemClock);
+  const all = [...answers];
+  const trust: HubTrust = new HubTrust(parts, sites, (siteId, reason) => hub.links.drop(siteId, reason));
   const hub: TestHub = {
+    spokes: new Spokes(parts, sites, (siteId) => hub.links.drop(siteId, 'removed')),
+    exchange: () => Promise.resolve(),
     site,
     parts,
     sites,
+    trust,
     joins: new Joins(parts, sites),
     links: new HubLinks({
       server: parts,
       sites,
       party: partyOf(parts),
-      answers,
+      answers: all,
       welcome: (siteId) => hub.welcome(siteId),
       certificate: () => parts.tls().certificateChain,
     }),
@@ -60,6 +71,8 @@ export async function makeHub(answers: readonly Answer[], heartbeatMs = 200): Pr
       await site.close();
     },
   };
+  for (const answer of trust.answers) all.push(answer);
+  sites.onSession((session) => hub.exchange(session));
   hub.links.start();
   return hub;
 }
@@ -74,6 +87,7 @@ export async function tokenFor(hub: TestHub, id: string, ttlMs = 60_000): Promis
 export interface SpokeKeys {
   readonly identity: ServerIdentity;
   readonly revocations: Revocations;
+  readonly paths: DataPaths;
 }
 
 /** The request of a spoke with fresh keys, or with those of `dir`. */
@@ -98,7 +112,7 @@ export async function identityOf(dir: string, reply: JoinReply): Promise<SpokeKe
   keepJoined(paths, reply);
   const names = { dns: ['localhost'], ips: ['127.0.0.1'] };
   const identity = await openIdentity(paths, { names, certDays: 30, now: Date.now() });
-  return { identity, revocations: new Revocations(paths, identity) };
+  return { identity, revocations: new Revocations(paths, identity), paths };
 }
 
 /** Added, joined, with its keys in a directory of its own. */
