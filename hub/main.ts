@@ -12,7 +12,7 @@ import { createHubFleet, ownerIn } from './fleet.ts';
 import { hubHandlers } from './handlers.ts';
 import { Joins } from './join.ts';
 import { HubLinks } from './links.ts';
-import { createMoving } from './moving.ts';
+import { createMoving, isFenced } from './moving.ts';
 import { createHubReleases } from './releases.ts';
 import { newSite, SiteRegistry } from './sites.ts';
 import { Spokes } from './spokes.ts';
@@ -45,7 +45,7 @@ export const hubRole: SiteRole = async (site) => {
     (session) => (session.siteId === identity.siteId ? Promise.resolve() : releases.welcome(session)),
   ];
   /** what the signed welcome adds */
-  const welcome = (_siteId: string): Promise<JsonObject> => Promise.resolve({});
+  const welcome = (siteId: string): Promise<JsonObject> => Promise.resolve({ fenced: isFenced(sites, siteId) });
   for (const step of steps) sites.onSession(step);
   const links: HubLinks = new HubLinks({
     server: parts,
@@ -57,7 +57,12 @@ export const hubRole: SiteRole = async (site) => {
   });
   const spokes = new Spokes(parts, sites, (siteId) => links.drop(siteId, 'the spoke was removed'));
   return {
-    handlers: replaced(ownHandlers, [...hubHandlers({ parts, sites, joins, spokes }), ...releases.handlers, ...fleet.handlers]),
+    handlers: replaced(ownHandlers, [
+      ...hubHandlers({ parts, sites, joins, spokes }),
+      ...moving.handlers,
+      ...releases.handlers,
+      ...fleet.handlers,
+    ]),
     up: async ({ rpcPort }) => {
       await moving.start();
       if (settings.spanner.own_envoys) {

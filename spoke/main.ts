@@ -26,7 +26,7 @@ export const spokeRole: SiteRole = async (site) => {
     tls: () => parts.tls(),
     facts: () => ({ ...heartbeat(), api_url: settings.server.public_url, advertise: parts.advertised }),
     heartbeat,
-    welcomed: () => undefined,
+    welcomed: (facts) => parts.ownership.fence(facts['fenced'] === true),
     up: (fresh) => {
       session = fresh;
       renewal.check();
