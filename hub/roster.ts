@@ -1,6 +1,6 @@
 /** The hub's copy of who is enrolled where. A site's word counts for what it owns; who owns it is the hub's own word, or a grant that proves it. */
 import { CodedError, messageOf } from '../core/base/errors.ts';
-import { type EnvoyId, isUuid } from '../core/base/ids.ts';
+import type { EnvoyId } from '../core/base/ids.ts';
 import { type Grant, openGrant, type SignedGrant } from '../core/policy/ownership.ts';
 import { failpoint } from '../server/failpoints.ts';
 import { identitySchema, type TravellingIdentity } from '../server/spanner/identity-record.ts';
@@ -48,15 +48,6 @@ export class Roster {
   }
 
   /** called after something was learned from a site */
-  /** The site that owns an envoy, by id or host name, as far as the hub knows; a live one before those of its name that are not. */
-  async ownerOf(name: string): Promise<string | undefined> {
-    const { roster } = this.#parts.store;
-    const wanted = name.toLowerCase();
-    if (isUuid(wanted)) return (await roster.byId(wanted))?.ownerSite;
-    const rows = await roster.byHostname(wanted);
-    return (rows.find(({ status }) => status === 'active') ?? rows[0])?.ownerSite;
-  }
-
   onLearned(listener: (siteId: string) => void): void {
     this.#listeners.push(listener);
   }

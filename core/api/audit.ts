@@ -3,6 +3,8 @@ import { z } from 'zod';
 import { fleetQuery, pageOf, pageQuery, route, smallText, time } from './route.ts';
 
 export const auditRowSchema = z.object({
+  /** the site whose log it is of */
+  spoke: z.string(),
   seq: z.number(),
   time,
   actor: z.string(),

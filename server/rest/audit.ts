@@ -33,6 +33,7 @@ export function auditHandlers(parts: RestParts): readonly Handler[] {
       );
       const last = rows.length === query.limit ? rows.at(-1) : undefined;
       const items = rows.map((row) => ({
+        spoke: parts.identity.siteId,
         seq: row.seq,
         time: timeText(row.time),
         actor: row.actor,

@@ -1,17 +1,33 @@
 /** Audit records and the frontier of their tree. What the records say and how they hash is the trail's business. */
 import type { Kysely } from 'kysely';
 import { CodedError } from '../../core/base/errors.ts';
+import type { AuditFilter, AuditStore, CheckpointRow, CheckpointStore } from './audit-rows.ts';
 import type { DialectName } from './migrations/migration.ts';
 import type { Schema } from './schema.ts';
-import type { AuditStore, CheckpointRow, CheckpointStore } from './store.ts';
 
 const PAGE = 1000;
 const HASH_BYTES = 32;
 
 /** A rest that is no whole hash stays as a short last one, which no tree accepts. */
-function rootsOf(bytes: Buffer): readonly Uint8Array[] {
+export function rootsOf(bytes: Buffer): readonly Uint8Array[] {
   const count = Math.ceil(bytes.length / HASH_BYTES);
   return Array.from({ length: count }, (_, index) => bytes.subarray(index * HASH_BYTES, (index + 1) * HASH_BYTES));
+}
+
+type Condition = readonly [column: 'time' | 'actor' | 'target' | 'seq' | 'event', operator: '=' | '<' | '>=', value: string | number];
+
+/** What a filter asks of a row; the same for one's own log and for copies. */
+export function conditionsOf({ since, until, actor, target, before, event }: AuditFilter): readonly Condition[] {
+  const prefix = event?.endsWith('.') === true ? event : undefined;
+  return [
+    ...(since === undefined ? [] : [['time', '>=', since] as const]),
+    ...(until === undefined ? [] : [['time', '<', until] as const]),
+    ...(actor === undefined ? [] : [['actor', '=', actor] as const]),
+    ...(target === undefined ? [] : [['target', '=', target] as const]),
+    ...(before === undefined ? [] : [['seq', '<', before] as const]),
+    ...(prefix === undefined ? [] : [['event', '>=', prefix] as const, ['event', '<', `${prefix.slice(0, -1)}/`] as const]),
+    ...(event === undefined || prefix !== undefined ? [] : [['event', '=', event] as const]),
+  ];
 }
 
 export function auditStore(db: Kysely<Schema>, dialect: DialectName): AuditStore {
@@ -55,14 +71,7 @@ export function auditStore(db: Kysely<Schema>, dialect: DialectName): AuditStore
     },
     async list(filter, limit) {
       let query = db.selectFrom('audit').selectAll().orderBy('seq', 'desc').limit(limit);
-      if (filter.since !== undefined) query = query.where('time', '>=', filter.since);
-      if (filter.until !== undefined) query = query.where('time', '<', filter.until);
-      if (filter.actor !== undefined) query = query.where('actor', '=', filter.actor);
-      if (filter.target !== undefined) query = query.where('target', '=', filter.target);
-      if (filter.before !== undefined) query = query.where('seq', '<', filter.before);
-      if (filter.event?.endsWith('.'))
-        query = query.where('event', '>=', filter.event).where('event', '<', `${filter.event.slice(0, -1)}/`);
-      else if (filter.event !== undefined) query = query.where('event', '=', filter.event);
+      for (const [column, operator, value] of conditionsOf(filter)) query = query.where(column, operator, value);
       return query.execute();
     },
     async count() {

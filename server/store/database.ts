@@ -11,12 +11,14 @@ import { migrate } from './migrate.ts';
 import type { DialectName, Migration } from './migrations/migration.ts';
 import { moveStore } from './moves.ts';
 import { ownershipStore } from './ownerships.ts';
+import { permitStore } from './permits.ts';
 import { parsePostgresUrl, postgresDialect } from './postgres-dialect.ts';
 import { releaseStore } from './releases.ts';
 import { rolloutStore } from './rollouts.ts';
 import { rosterLogStore, rosterStore } from './roster.ts';
 import { runStore } from './runs.ts';
 import type { Schema } from './schema.ts';
+import { siteAuditStore } from './site-audit.ts';
 import { siteStore } from './sites.ts';
 import { sqliteDialect } from './sqlite-dialect.ts';
 import { openSqliteFile } from './sqlite-file.ts';
@@ -38,6 +40,7 @@ function tables(db: Kysely<Schema>, dialect: DialectName): Tables {
   return {
     envoys: envoyStore(db, dialect),
     ownerships: ownershipStore(db),
+    permits: permitStore(db),
     traits: traitsStore(db),
     tokens: tokenStore(db),
     runs: runStore(db),
@@ -45,6 +48,7 @@ function tables(db: Kysely<Schema>, dialect: DialectName): Tables {
     checkpoints: checkpointStore(db),
     releases: releaseStore(db),
     rollouts: rolloutStore(db),
+    siteAudit: siteAuditStore(db),
     counters: counterStore(db, dialect === 'postgres' ? 'greatest' : 'max'),
     drains: drainStore(db),
     moves: moveStore(db),

@@ -19,6 +19,7 @@ function detailOf(row: Row): string {
 }
 
 const COLUMNS: readonly Column<Row>[] = [
+  { title: 'SPOKE', value: (row) => row.spoke, wide: true },
   { title: 'SEQ', value: (row) => row.seq },
   { title: 'TIME', value: (row, output) => formatTime(row.time, output) },
   { title: 'ACTOR', value: (row) => row.actor },
