@@ -118,7 +118,7 @@ export function rosterStore(db: Kysely<Schema>): RosterStore {
       return row === undefined ? undefined : toRow(row);
     },
     async byHostname(hostname) {
-      const rows = await db.selectFrom('roster').selectAll().where('hostname', '=', hostname).where('status', '!=', 'removed').execute();
+      const rows = await db.selectFrom('roster').selectAll().where('hostname', '=', hostname).where('status', 'not in', GONE).execute();
       return rows.map(toRow);
     },
     async put(row) {
