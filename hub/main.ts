@@ -71,6 +71,7 @@ export const hubRole: SiteRole = async (site) => {
     certificate: () => parts.tls().certificateChain,
   });
   const spokes = new Spokes(parts, sites, (siteId) => links.drop(siteId, 'the spoke was removed'));
+  let endOwn: () => void = () => undefined;
   return {
     handlers: replaceHandlers(ownHandlers, [
       ...hubHandlers({ parts, sites, joins, spokes }),
@@ -98,6 +99,7 @@ export const hubRole: SiteRole = async (site) => {
         sites.addOwn(own, toOwn, heartbeatOf(parts));
         for (const step of steps) await step(toOwn);
         owning.linked(back);
+        endOwn = () => toOwn.close('the hub is stopping');
       }
       await releases.start();
       audit.copies.start();
@@ -106,6 +108,7 @@ export const hubRole: SiteRole = async (site) => {
     },
     stop: async () => {
       links.stop();
+      endOwn();
       await moving.stop();
       await releases.stop();
       await audit.copies.stop();

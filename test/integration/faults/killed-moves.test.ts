@@ -129,7 +129,7 @@ test('kill -9 at every step of a move', async () => {
     const { owner_site: from } = owner('mover');
     const to = from === 'a' ? 'b' : 'a';
     const party = partyOf(point, from, to);
-    await at(party).stop();
+    await at(party).kill();
     await at(party).start(`${point}=kill`);
     await eventually(async () => expect((await linked()).sort()).toEqual(['a', 'b']), { timeoutMs: 15_000, everyMs: 200 });
     // dies under the command, or soon after it
