@@ -123,11 +123,13 @@ if (problem !== undefined) process.stderr.write(`regions are skipped: ${problem}
     }, SETTLED);
     // what happened at the sites is in the hub's view of the audit log, each event once
     await eventually(async () => {
-      const { items } = await regions.hub.cliJson<{ items: { event: string; target: { name?: string } | null }[] }>(
+      const { items } = await regions.hub.cliJson<{ items: { spoke: string; actor: string }[] }>(
         ['audit', 'log', '--event', 'envoy.enrolled', '--limit', '1000'],
         [0, 8],
       );
-      expect(items.map(({ target }) => target?.name).sort()).toEqual(regions.envoys.map(({ hostname }) => hostname).sort());
+      expect(items.map(({ spoke, actor }) => `${actor} ${spoke}`).sort()).toEqual(
+        regions.envoys.map(({ hostname, spoke }) => `${hostname} ${spoke}`).sort(),
+      );
     }, SETTLED);
   }, 240_000);
 
