@@ -24,8 +24,11 @@ let tree = '';
 function treeWith(content: string): string {
   const at = mkdtempSync(join(folder, 'tree-'));
   mkdirSync(join(at, 'modules'));
-  writeFileSync(join(at, 'envoys.vgo'), `entries:\n  - match: "*"\n    modules: [web]\n`);
-  writeFileSync(join(at, 'modules', 'web.vgo'), `resources:\n  - file: ${target}\n    content: "${content}"\n`);
+  writeFileSync(join(at, 'all.vgo'), 'match: "*"\nmodules: [web]\n');
+  writeFileSync(
+    join(at, 'modules', 'web.vgo'),
+    `name: web\nresources:\n  - { name: mark, type: file, target_path: "${target}", content: "${content}" }\n`,
+  );
   return at;
 }
 
