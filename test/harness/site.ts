@@ -17,6 +17,8 @@ export interface Site {
   /** 0 while it does not run */
   pid(): number;
   log(): string;
+  /** vigocli, whatever it exits with */
+  run(args: readonly string[], stdin?: string): Promise<Finished>;
   /** @throws with both streams when it does not exit 0 */
   cli(args: readonly string[], stdin?: string): Promise<string>;
   cliJson<T>(args: readonly string[], stdin?: string): Promise<T>;
@@ -37,6 +39,8 @@ export interface SiteOptions {
   /** more flags before the command */
   readonly flags?: readonly string[] | undefined;
   readonly env?: Readonly<Record<string, string>> | undefined;
+  /** more flags of init, such as the role */
+  readonly init?: readonly string[] | undefined;
 }
 
 function must(what: string, result: Finished): string {
@@ -59,6 +63,7 @@ export async function makeSite(options: SiteOptions): Promise<Site> {
       'init',
       ...['--hostname', options.hostname, '--grpc-listen', `${listen}:${grpcPort}`, '--api-listen', `${listen}:${apiPort}`],
       ...['--advertise', `${options.hostname}:${grpcPort}`, '--public-url', `https://${options.hostname}:${apiPort}`],
+      ...(options.init ?? []),
     ],
     { env },
   );
@@ -98,6 +103,7 @@ export async function makeSite(options: SiteOptions): Promise<Site> {
     },
     pid: () => running?.pid ?? 0,
     log: () => logs + (running?.stderr() ?? ''),
+    run: (args, stdin = '') => runProgram('vigocli', ['--data-dir', dataDir, ...args], { env, stdin }),
     cli,
     cliJson: async <T>(args: readonly string[], stdin?: string) => JSON.parse(await cli(['--json', ...args], stdin)) as T,
     async remove() {
