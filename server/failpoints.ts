@@ -34,6 +34,9 @@ export const FAILPOINTS = [
   'site.undo.stored',
   'site.forget.stored',
   'site.confirm.sent',
+  'release.fetched',
+  'release.written',
+  'release.swapped',
 ] as const;
 export type Failpoint = (typeof FAILPOINTS)[number];
 

@@ -4,6 +4,7 @@ import type { Answer, LinkSession } from '../link.ts';
 import { answerAuditPulls } from './audit.ts';
 import { answerQueries } from './query.ts';
 import { answerReleaseHealth } from './release-health.ts';
+import { answerRunsTail } from './runs-tail.ts';
 import { trustAnswers } from './trust.ts';
 
 export interface SiteContext {
@@ -17,6 +18,7 @@ export function siteAnswers({ site }: SiteContext): readonly Answer[] {
   return [
     answerAuditPulls({ store, checkpointer }),
     answerQueries(site.ownHandlers),
+    answerRunsTail(site.parts),
     answerReleaseHealth({ fleet, serving: () => releases.live?.number ?? 0 }),
     ...trustAnswers(site.parts),
   ];
