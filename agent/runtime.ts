@@ -223,7 +223,7 @@ export class Agent {
         try {
           return await this.#renewOnce(signal);
         } catch (thrown) {
-          if (!(thrown instanceof CodedError) || attempt >= 2 || !(this.#link.canRetry(thrown) || (await this.#home.follow(thrown))))
+          if (!(thrown instanceof CodedError) || attempt >= 4 || !(this.#link.canRetry(thrown) || (await this.#home.follow(thrown))))
             throw thrown;
         }
       }

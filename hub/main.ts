@@ -1,6 +1,7 @@
 /** The role hub: the site above the spokes. */
 import type { JsonObject } from '../core/base/json.ts';
-import type { Handler } from '../server/rest/handler.ts';
+import { enrollHandler } from '../server/rest/enrollments.ts';
+import { replaceHandlers } from '../server/rest/handler.ts';
 import type { SiteRole } from '../server/role.ts';
 import type { Answer, LinkSession } from '../server/spanner/link.ts';
 import { pairedSessions } from '../server/spanner/paired.ts';
@@ -9,26 +10,24 @@ import { siteAnswers } from '../server/spanner/site/answers.ts';
 import { heartbeatOf } from '../server/spanner/site/heartbeat.ts';
 import { siteOwning } from '../server/spanner/site/owning.ts';
 import { createHubAudit } from './audit.ts';
+import { HubEnrollment } from './enrollment.ts';
 import { createHubFleet, ownerIn } from './fleet.ts';
 import { hubHandlers } from './handlers.ts';
 import { Joins } from './join.ts';
 import { HubLinks } from './links.ts';
+import { observeSpokes } from './metrics.ts';
 import { createMoving } from './moving.ts';
+import { HubPermits } from './permits.ts';
 import { createHubReleases } from './releases.ts';
 import { newSite, SiteRegistry } from './sites.ts';
 import { Spokes } from './spokes.ts';
 import { HubTrust } from './trust.ts';
 
-/** Own handlers, with those of the hub in place of those of the same name. */
-function replaced(own: readonly Handler[], hub: readonly Handler[]): readonly Handler[] {
-  const names = new Set(hub.map(({ contract }) => contract.name));
-  return [...own.filter(({ contract }) => !names.has(contract.name)), ...hub];
-}
-
 export const hubRole: SiteRole = async (site) => {
   const { parts, ownHandlers } = site;
   const { settings, clock, identity } = parts;
   const sites = await SiteRegistry.open(parts.store.sites, settings.spanner, clock);
+  observeSpokes(parts.metrics, sites);
   const joins = new Joins(parts, sites);
   const moving = createMoving(parts, sites);
   const releases = createHubReleases(site, {
@@ -40,17 +39,28 @@ export const hubRole: SiteRole = async (site) => {
     list: () => sites.list().flatMap(({ id, own, serverKey, link }) => (own ? [] : [{ id, serverKey, session: link.session }])),
   });
   const trust: HubTrust = new HubTrust(parts, sites, (siteId, reason) => links.drop(siteId, reason));
+  const takenBy = async (hostname: string) => (await parts.store.roster.byHostname(hostname))[0]?.ownerSite;
+  const enrollment = new HubEnrollment({ ...parts, sites, takenBy });
+  const permits = new HubPermits(parts, (siteId) => sites.session(siteId));
   /** kinds that sites may ask */
-  const answers: readonly Answer[] = [...moving.answers, ...releases.answers, ...trust.answers, ...audit.copies.answers];
+  const answers: readonly Answer[] = [
+    ...moving.answers,
+    ...releases.answers,
+    ...trust.answers,
+    ...audit.copies.answers,
+    ...enrollment.answers,
+    ...permits.answers,
+  ];
   /** what happens with each fresh link, in this order */
   const steps: readonly ((session: LinkSession) => Promise<void>)[] = [
     (session) => trust.exchange(session),
     (session) => moving.linked(session),
     (session) => (session.siteId === identity.siteId ? Promise.resolve() : releases.welcome(session)),
     (session) => audit.welcome(session),
+    (session) => permits.linked(session),
   ];
   /** what the signed welcome adds */
-  const welcome = (_siteId: string): Promise<JsonObject> => Promise.resolve({});
+  const welcome = (siteId: string): Promise<JsonObject> => Promise.resolve({ fenced: sites.get(siteId)?.state === 'evacuated' });
   for (const step of steps) sites.onSession(step);
   const links: HubLinks = new HubLinks({
     server: parts,
@@ -62,11 +72,12 @@ export const hubRole: SiteRole = async (site) => {
   });
   const spokes = new Spokes(parts, sites, (siteId) => links.drop(siteId, 'the spoke was removed'));
   return {
-    handlers: replaced(ownHandlers, [
+    handlers: replaceHandlers(ownHandlers, [
       ...hubHandlers({ parts, sites, joins, spokes }),
       ...releases.handlers,
       ...fleet.handlers,
       ...audit.handlers,
+      enrollHandler(parts, enrollment),
     ]),
     up: async ({ rpcPort }) => {
       await moving.start();

@@ -1,7 +1,7 @@
 /** Places where a test may let the process die as a power cut would: one table of names, armed only with `vigosrv run --failpoints`. */
 import { CodedError } from '../core/base/errors.ts';
 
-/** In the order in which a move passes them: hub first, then what a site does for it. */
+/** In the order in which a move passes them: hub first, then what a site does for it; then those of enrolment. */
 export const FAILPOINTS = [
   'move.intent.before',
   'move.intent.written',
@@ -34,6 +34,11 @@ export const FAILPOINTS = [
   'site.undo.stored',
   'site.forget.stored',
   'site.confirm.sent',
+  'enroll.spent',
+  'enroll.ordered',
+  'site.enroll.made',
+  'site.permit.taken',
+  'permit.minted',
   'release.fetched',
   'release.written',
   'release.swapped',

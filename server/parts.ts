@@ -7,7 +7,9 @@ import type { Redactor } from '../core/base/redaction.ts';
 import type { TlsIdentity } from '../core/crypto/tls.ts';
 import type { Checkpointer } from './audit/checkpoint.ts';
 import type { AuditTrail } from './audit/trail.ts';
+import type { EnvoyCreation } from './enroll/creation.ts';
 import type { Enrollment } from './enroll/enroll.ts';
+import type { TokenDesk } from './enroll/token-desk.ts';
 import type { EnrollTokens } from './enroll/tokens.ts';
 import type { FleetIndex } from './fleet/fleet-index.ts';
 import type { Ownership } from './fleet/ownership.ts';
@@ -42,6 +44,10 @@ export interface ServerParts {
   readonly releases: ReleaseSwitch;
   readonly secrets: SecretProvider;
   readonly tokens: EnrollTokens;
+  /** checks requests to enrol */
+  readonly desk: TokenDesk;
+  /** makes envoys */
+  readonly creation: EnvoyCreation;
   readonly enrollment: Enrollment;
   readonly rpc: RpcThreads;
   /** for signed requests over REST (renewal, large bodies) */

@@ -14,8 +14,10 @@ import { START_UP_LEAVES, verifyNewest } from './audit/verify.ts';
 import { heardWitnesses, witnessFiles } from './audit/witnesses.ts';
 import { lockDataDirectory } from './data-lock.ts';
 import { Bcrypt } from './enroll/bcrypt.ts';
+import { EnvoyCreation } from './enroll/creation.ts';
 import { Enrollment } from './enroll/enroll.ts';
 import { renew } from './enroll/renew.ts';
+import { TokenDesk } from './enroll/token-desk.ts';
 import { EnrollTokens } from './enroll/tokens.ts';
 import { FleetIndex } from './fleet/fleet-index.ts';
 import { Flusher } from './fleet/flusher.ts';
@@ -263,24 +265,27 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     const bcrypt = new Bcrypt();
     stops.push(() => bcrypt.stop());
     const tokens = new EnrollTokens({ store, bcrypt, trail, clock, cost: settings.enrollment.token_bcrypt_cost, pin: identity.rootPin });
-    const enrollment = new Enrollment({
+    const desk = new TokenDesk({ store, bcrypt, trail, clock, environmentOf: (hostname) => releases.environmentOf(hostname) });
+    const creation = new EnvoyCreation({
       store,
       fleet,
       identity,
-      bcrypt,
       trail,
       clock,
       settings: {
         advertise,
+        // agents of a spoke may have enrolled at the hub
+        apiUrl: role === 'spoke' ? settings.server.public_url : undefined,
+        fallback: authority.fallback_servers,
         envoyCertDays: settings.server.tls.envoy_cert_days,
         pending: settings.enrollment.pending,
         onConflict: settings.enrollment.hostname_conflict,
       },
       entryOf: (hostname) => releases.entryOf(hostname),
-      environmentOf: (hostname) => releases.environmentOf(hostname),
       dropConnections,
       announces: (hostname) => ownership.announces(hostname),
     });
+    const enrollment = new Enrollment({ store, trail, clock, desk, creation });
     const authenticator = new Authenticator(
       fleet.columns,
       { fleetId: idBytes(identity.fleetId), siteId: identity.siteId, epoch: identity.epoch, startedAt },
@@ -305,6 +310,8 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       releases,
       secrets,
       tokens,
+      desk,
+      creation,
       enrollment,
       rpc,
       authenticator,

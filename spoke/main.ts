@@ -1,6 +1,7 @@
 /** The role spoke: a site that owns envoys below a hub. A stand-alone server is the same site without this. */
 import { spannerStatus } from '../core/api/spanner.ts';
-import { handler } from '../server/rest/handler.ts';
+import { enrollHandler } from '../server/rest/enrollments.ts';
+import { handler, replaceHandlers } from '../server/rest/handler.ts';
 import type { SiteRole } from '../server/role.ts';
 import type { LinkSession } from '../server/spanner/link.ts';
 import { partyOf } from '../server/spanner/party.ts';
@@ -8,7 +9,9 @@ import { siteAnswers } from '../server/spanner/site/answers.ts';
 import { heartbeatOf } from '../server/spanner/site/heartbeat.ts';
 import { siteOwning } from '../server/spanner/site/owning.ts';
 import { witnessedVerify } from './audit.ts';
+import { SpokeEnrollment } from './enrollment.ts';
 import { HubLink } from './hub-link.ts';
+import { SpokePermits } from './permits.ts';
 import { createSpokeReleases } from './releases.ts';
 import { keepRenewed } from './renewal.ts';
 
@@ -17,17 +20,23 @@ export const spokeRole: SiteRole = async (site) => {
   const { settings } = parts;
   let session: LinkSession | undefined;
   const releases = createSpokeReleases(site, () => session);
+  const permits = new SpokePermits(parts, () => session);
+  parts.tokens.permits = permits;
+  const enrollment = new SpokeEnrollment(parts, () => session);
   const owning = siteOwning(site);
   const renewal = keepRenewed(parts, () => session);
   const heartbeat = heartbeatOf(parts);
   const link = new HubLink({
     server: parts,
     party: partyOf(parts),
-    answers: [...siteAnswers({ site, hub: () => session }), ...owning.answers, ...releases.answers],
+    answers: [...siteAnswers({ site, hub: () => session }), ...owning.answers, ...releases.answers, ...permits.answers],
     tls: () => parts.tls(),
     facts: () => ({ ...heartbeat(), api_url: settings.server.public_url, advertise: parts.advertised }),
     heartbeat,
-    welcomed: () => undefined,
+    welcomed: async ({ fenced }) => {
+      // its envoys were given to others: nobody is served before the hub says otherwise
+      if (typeof fenced === 'boolean' && fenced !== parts.ownership.isFenced) await parts.ownership.fence(fenced);
+    },
     up: (fresh) => {
       session = fresh;
       renewal.check();
@@ -35,6 +44,7 @@ export const spokeRole: SiteRole = async (site) => {
         if (session === fresh) session = undefined;
       });
       owning.linked(fresh);
+      permits.linked(fresh);
     },
     revoked: (reason) => parts.log.error('the hub says that this server is out', { code: 'REVOKED', reason }),
   });
@@ -58,7 +68,7 @@ export const spokeRole: SiteRole = async (site) => {
   });
   const replaced = [status, ...witnessedVerify(ownHandlers, parts, () => session)];
   return {
-    handlers: [...ownHandlers.filter(({ contract }) => !replaced.some((each) => each.contract.name === contract.name)), ...replaced],
+    handlers: replaceHandlers(ownHandlers, [...replaced, enrollHandler(parts, enrollment)]),
     up: () => {
       link.start();
       return Promise.resolve();

@@ -148,7 +148,8 @@ function finish(options: RegisterOptions, reply: EnrollReply, rootCa: string, ho
   writeFileDurably(paths.rootKey, `${reply.root_public_key}\n`, 0o644);
   const config = formatSettings({
     server: reply.server,
-    api_addr: options.apiAddr,
+    // the hub may have ordered a spoke to enrol this machine
+    api_addr: reply.api_url ?? options.apiAddr,
     hostname,
     site_id: reply.site_id,
     fleet_id: reply.fleet_id,

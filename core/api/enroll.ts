@@ -26,6 +26,8 @@ export const enrollReplySchema = z.object({
   owner_epoch: z.number(),
   server: z.string(),
   fallback_servers: z.array(z.string()),
+  /** https address of the REST port of the site, when it is another than was asked */
+  api_url: z.string().optional(),
   certificate: z.string(),
   ca_bundle: z.string(),
   root_public_key: z.string(),
@@ -56,6 +58,9 @@ export const enroll = route({
     'BAD_PROOF',
     'BAD_CSR',
     'CLOCK_SKEW',
+    'NO_ROUTE',
+    'SPOKE_DRAINING',
+    'SPOKE_UNAVAILABLE',
   ],
 });
 

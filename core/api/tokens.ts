@@ -11,6 +11,8 @@ export const tokenSchema = z.object({
   environment: z.string(),
   labels: z.record(z.string(), z.string()),
   note: z.string(),
+  /** of a hub: where its hostname must be enrolled, or was; empty: anywhere */
+  spoke: z.string(),
   created_at: time,
   created_by: z.string(),
   expires_at: time,
@@ -31,10 +33,14 @@ export const createTokens = route({
     environment: smallText.optional(),
     labels: z.record(z.string().max(63), smallText).optional(),
     note: smallText.optional(),
+    /** at a hub: only for hostnames that are enrolled at that spoke */
+    spoke: z.string().max(32).optional(),
   }),
   reply: z.object({
     items: z.array(z.object({ id: z.string(), pattern: z.string(), expires_at: time, token: z.string() })),
     bootstrap: z.string(),
+    /** at a spoke: how many tokens it may still make before its hub gives it more */
+    permits_left: z.number().optional(),
   }),
   status: 201,
   needsKey: true,

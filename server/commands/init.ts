@@ -45,6 +45,7 @@ export const init = serverCommand({
     hubAddr: flag.many('of a spoke: the hub, where agents dial it', { value: 'host:port' }),
     spokeId: flag.text('of a spoke: its id, as in the join token', { value: 'id' }),
     joinTokenFile: flag.text('of a spoke: what "vigocli spanner spoke add" printed; read now, used at the first start', { value: 'file' }),
+    databaseUrlFile: flag.text('file with the URL of a PostgreSQL database (default: SQLite in the data directory)', { value: 'file' }),
     admin: flag.text('name of the first admin account (default admin)', { value: 'user' }),
     offlineRoot: flag.text('write root.key and root-ca.key there instead', { value: 'dir' }),
     forceEmpty: flag.on('write beside files that are there already (never over keys or a database)'),
@@ -59,6 +60,8 @@ export const init = serverCommand({
     const given = { grpc_listen: flags.grpcListen, api_listen: flags.apiListen, advertise: flags.advertise, public_url: flags.publicUrl };
     const server = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
     const admin = flags.admin ?? 'admin';
+    const database =
+      flags.databaseUrlFile === undefined ? undefined : { driver: 'postgres', url: readFileSync(flags.databaseUrlFile, 'utf8').trim() };
     const result = await initSite({
       dataDir,
       hostname: flags.hostname ?? systemHostname(),
@@ -68,7 +71,7 @@ export const init = serverCommand({
       // a spoke takes its policy from the hub
       exampleTree: flags.role !== 'spoke' && existsSync(exampleTree) ? exampleTree : undefined,
       joinToken: token,
-      settings: { server, ...(spanner === undefined ? {} : { spanner }) },
+      settings: { server, ...(spanner === undefined ? {} : { spanner }), ...(database === undefined ? {} : { database }) },
       clock: systemClock,
     });
     if (flags.role === 'spoke') {

@@ -5,7 +5,7 @@ import { CodedError } from '../../core/base/errors.ts';
 import { compileGlob } from '../../core/base/glob.ts';
 import type { Actor } from '../audit/record.ts';
 import type { AuditTrail } from '../audit/trail.ts';
-import type { Store } from '../store/store.ts';
+import type { Store, Tables } from '../store/store.ts';
 import type { Bcrypt } from './bcrypt.ts';
 
 export interface ParsedToken {
@@ -31,6 +31,25 @@ export interface NewToken {
   readonly environment?: string | undefined;
   readonly labels?: Readonly<Record<string, string>> | undefined;
   readonly note?: string | undefined;
+  /** of a hub: only for hostnames that are enrolled there */
+  readonly spoke?: string | undefined;
+}
+
+export interface MadeToken {
+  readonly id: string;
+  readonly token: string;
+  readonly expiresAt: number;
+}
+
+/** What a spoke needs for each token that it makes. */
+export interface PermitBook {
+  /** @throws CodedError PRECONDITION_FAILED when fewer are left */
+  require(count: number): Promise<void>;
+  /** Uses one up in the transaction that makes the token; the token ends with it at the latest. @throws CodedError PRECONDITION_FAILED */
+  take(tx: Tables, tokenId: string, pattern: string): Promise<{ readonly id: string; readonly notAfter: number }>;
+  left(): Promise<number>;
+  /** some were used */
+  used(): void;
 }
 
 export class EnrollTokens {
@@ -54,8 +73,23 @@ export class EnrollTokens {
     this.#parts = parts;
   }
 
-  /** The text is shown once and never stored. @throws CodedError BAD_REQUEST for a bad pattern or lifetime */
-  async create(wanted: NewToken, actor: Actor): Promise<{ readonly id: string; readonly token: string; readonly expiresAt: number }> {
+  /** a spoke makes none without its hub's permit */
+  permits: PermitBook | undefined;
+
+  /** As {@link create}, all or none for lack of permits. */
+  async createMany(count: number, wanted: NewToken, actor: Actor): Promise<readonly MadeToken[]> {
+    await this.permits?.require(count);
+    const made: MadeToken[] = [];
+    try {
+      for (let each = 0; each < count; each++) made.push(await this.create(wanted, actor));
+    } finally {
+      if (made.length > 0) this.permits?.used();
+    }
+    return made;
+  }
+
+  /** The text is shown once and never stored. @throws CodedError BAD_REQUEST for a bad pattern or lifetime, PRECONDITION_FAILED without a permit */
+  async create(wanted: NewToken, actor: Actor): Promise<MadeToken> {
     const { store, bcrypt, trail, clock, cost, pin } = this.#parts;
     compileGlob(wanted.pattern);
     if (wanted.ttlMs <= 0 || wanted.ttlMs > MAX_TTL_MS)
@@ -63,9 +97,10 @@ export class EnrollTokens {
     const id = randomBytes(8).toString('hex');
     const secret = randomBytes(24).toString('hex');
     const now = clock.now();
-    const expiresAt = now + wanted.ttlMs;
     const secretHash = await bcrypt.hash(secret, cost);
-    await store.transaction(async (tx) => {
+    const expiresAt = await store.transaction(async (tx) => {
+      const permit = await this.permits?.take(tx, id, wanted.pattern);
+      const end = Math.min(now + wanted.ttlMs, permit?.notAfter ?? Infinity);
       await tx.tokens.add({
         id,
         secretHash,
@@ -73,17 +108,24 @@ export class EnrollTokens {
         environment: wanted.environment ?? '',
         labels: wanted.labels ?? {},
         note: wanted.note ?? '',
+        spoke: wanted.spoke ?? '',
+        permit: permit?.id ?? '',
         createdBy: actor.name,
         createdAt: now,
-        expiresAt,
+        expiresAt: end,
       });
       await trail.record(tx, {
         actor,
         event: 'token.created',
         target: { kind: 'token', id, name: wanted.pattern },
         outcome: 'ok',
-        data: { expires_at: new Date(expiresAt).toISOString() },
+        data: {
+          expires_at: new Date(end).toISOString(),
+          ...(permit === undefined ? {} : { permit: permit.id }),
+          ...(wanted.spoke === undefined ? {} : { spoke: wanted.spoke }),
+        },
       });
+      return end;
     });
     return { id, token: `vgt_${id}_${secret}_${pin}`, expiresAt };
   }

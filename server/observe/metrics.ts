@@ -79,6 +79,11 @@ export const METRICS = {
   vigo_fanout_seconds: { kind: 'histogram', help: 'answers of spokes to questions about the fleet', labels: { spoke: 'name' }, buckets: LATENCY },
   vigo_fanout_incomplete_total: { kind: 'counter', help: 'questions about the fleet that a spoke did not answer', labels: { spoke: 'name' } },
   vigo_spoke_release_lag: { kind: 'gauge', help: 'releases a spoke is behind', labels: { spoke: 'name' } },
+  vigo_spoke_up: { kind: 'gauge', help: '1 while the link to the spoke is up', labels: { spoke: 'name' } },
+  vigo_spoke_link_rtt_seconds: { kind: 'gauge', help: 'time a heartbeat takes there and back', labels: { spoke: 'name' } },
+  vigo_spoke_clock_offset_seconds: { kind: 'gauge', help: 'clock of the spoke minus that of the hub', labels: { spoke: 'name' } },
+  vigo_spoke_envoys: { kind: 'gauge', help: 'envoys of the spoke, as it says itself', labels: { spoke: 'name' } },
+  vigo_spoke_convergence_pct: { kind: 'gauge', help: 'converged share of the spoke, 0.0 to 1.0', labels: { spoke: 'name' } },
   vigo_metrics_dropped_series_total: { kind: 'counter', help: 'label sets beyond the limit' },
 } as const satisfies Record<string, Row>;
 

@@ -1,9 +1,10 @@
 /** Handlers of waiting enrolments, and the two calls of agents. */
-import { enroll, renew } from '../../core/api/enroll.ts';
+import { type EnrollRequest, enroll, renew } from '../../core/api/enroll.ts';
 import { approveEnrollment, listPending, rejectEnrollment } from '../../core/api/enrollments.ts';
 import { CodedError } from '../../core/base/errors.ts';
 import { isUuid } from '../../core/base/ids.ts';
 import { actorOf } from '../access/permissions.ts';
+import type { EnrollResult } from '../enroll/creation.ts';
 import type { EnvoyRow } from '../store/store.ts';
 import { fingerprint } from './envoy-rows.ts';
 import { type Handler, handler } from './handler.ts';
@@ -33,19 +34,27 @@ async function keyOf(parts: RestParts, slot: number | undefined): Promise<string
   return row === undefined ? null : fingerprint(row.identityKey);
 }
 
+/** @param by who enrols: the site itself, or what its role puts in front */
+export function enrollHandler(
+  { metrics }: Pick<RestParts, 'metrics'>,
+  by: { enroll(request: EnrollRequest, address: string): Promise<EnrollResult> },
+): Handler {
+  return handler(enroll, async ({ body, address, status }) => {
+    const result = await by.enroll(body, address).catch((thrown: unknown) => {
+      metrics.count('vigo_enrollments_total', 1, { result: thrown instanceof CodedError ? thrown.code : 'INTERNAL' });
+      throw thrown;
+    });
+    metrics.count('vigo_enrollments_total', 1, { result: result.status });
+    if (result.status === 'enrolled') return result.reply;
+    status(202);
+    return { enrollment_id: result.enrollmentId, poll_after_s: POLL_AFTER_S };
+  });
+}
+
 export function enrollmentHandlers(parts: RestParts): readonly Handler[] {
   const { fleet, store, trail, clock } = parts;
   return [
-    handler(enroll, async ({ body, address, status }) => {
-      const result = await parts.enrollment.enroll(body, address).catch((thrown: unknown) => {
-        parts.metrics.count('vigo_enrollments_total', 1, { result: thrown instanceof CodedError ? thrown.code : 'INTERNAL' });
-        throw thrown;
-      });
-      parts.metrics.count('vigo_enrollments_total', 1, { result: result.status });
-      if (result.status === 'enrolled') return result.reply;
-      status(202);
-      return { enrollment_id: result.enrollmentId, poll_after_s: POLL_AFTER_S };
-    }),
+    enrollHandler(parts, parts.enrollment),
     handler(renew, ({ body, address }) => parts.renew(body, address)),
     handler(listPending, async ({ query }) => {
       const from = (readCursor('pending', query.cursor, 'number', clock.now()) ?? -1) + 1;

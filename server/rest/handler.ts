@@ -37,3 +37,9 @@ export function handler<P extends z.ZodType, Q extends z.ZodType, B extends z.Zo
     ...(current === undefined ? {} : { current: (input) => current(input as HandlerInput<z.output<P>, z.output<Q>, z.output<B>>) }),
   };
 }
+
+/** Own handlers, with others in place of those of the same name. */
+export function replaceHandlers(own: readonly Handler[], others: readonly Handler[]): readonly Handler[] {
+  const names = new Set(others.map(({ contract }) => contract.name));
+  return [...own.filter(({ contract }) => !names.has(contract.name)), ...others];
+}

@@ -21,11 +21,20 @@ function tokenItem(row: EnrollTokenRow, now: number): TokenItem {
     environment: row.environment,
     labels: { ...row.labels },
     note: row.note,
+    spoke: row.spent?.site || row.spoke,
     created_at: timeText(row.createdAt),
     created_by: row.createdBy,
     expires_at: timeText(row.expiresAt),
     spent_by: row.spent?.hostname ?? null,
   };
+}
+
+/** @throws CodedError BAD_REQUEST at servers that enrol for themselves alone */
+function requireSpoke({ settings }: RestParts, spoke: string): void {
+  if (settings.spanner.role !== 'hub')
+    throw new CodedError('BAD_REQUEST', `this server does not enrol for other sites, so not for ${spoke}`, {
+      hint: 'make the token at the hub',
+    });
 }
 
 export function tokenHandlers(parts: RestParts): readonly Handler[] {
@@ -37,21 +46,27 @@ export function tokenHandlers(parts: RestParts): readonly Handler[] {
   };
   return [
     handler(createTokens, async ({ body, principal }) => {
-      const items = [];
-      for (let made = 0; made < body.count; made++) {
-        const { id, token, expiresAt } = await parts.tokens.create(
-          {
-            pattern: body.pattern,
-            ttlMs: body.ttl_s === undefined ? parts.settings.enrollment.token_ttl : body.ttl_s * 1000,
-            environment: body.environment,
-            labels: body.labels,
-            note: body.note,
-          },
-          actorOf(principal),
-        );
-        items.push({ id, pattern: body.pattern, expires_at: timeText(expiresAt), token });
-      }
-      return { items, bootstrap: `vigo register --api-addr ${parts.settings.server.public_url} --token-file <file with the token>` };
+      const { spoke } = body;
+      if (spoke !== undefined) requireSpoke(parts, spoke);
+      const made = await parts.tokens.createMany(
+        body.count,
+        {
+          pattern: body.pattern,
+          ttlMs: body.ttl_s === undefined ? parts.settings.enrollment.token_ttl : body.ttl_s * 1000,
+          environment: body.environment,
+          labels: body.labels,
+          note: body.note,
+          spoke,
+        },
+        actorOf(principal),
+      );
+      const items = made.map(({ id, token, expiresAt }) => ({ id, pattern: body.pattern, expires_at: timeText(expiresAt), token }));
+      const left = await parts.tokens.permits?.left();
+      return {
+        items,
+        bootstrap: `vigo register --api-addr ${parts.settings.server.public_url} --token-file <file with the token>`,
+        ...(left === undefined ? {} : { permits_left: left }),
+      };
     }),
     handler(listTokens, async ({ query }) => {
       const now = clock.now();

@@ -11,6 +11,7 @@ import { migrate } from './migrate.ts';
 import type { DialectName, Migration } from './migrations/migration.ts';
 import { moveStore } from './moves.ts';
 import { ownershipStore } from './ownerships.ts';
+import { permitStore } from './permits.ts';
 import { parsePostgresUrl, postgresDialect } from './postgres-dialect.ts';
 import { releaseStore } from './releases.ts';
 import { rolloutStore } from './rollouts.ts';
@@ -39,6 +40,7 @@ function tables(db: Kysely<Schema>, dialect: DialectName): Tables {
   return {
     envoys: envoyStore(db, dialect),
     ownerships: ownershipStore(db),
+    permits: permitStore(db),
     traits: traitsStore(db),
     tokens: tokenStore(db),
     runs: runStore(db),

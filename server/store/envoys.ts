@@ -193,6 +193,14 @@ export function envoyStore(db: Kysely<Schema>, dialect: DialectName): EnvoyStore
       const row = await joined().where('envoys.id', '=', id).executeTakeFirst();
       return row === undefined ? undefined : toRow(row as unknown as Joined);
     },
+    async byKey(identityKey) {
+      const row = await joined()
+        .where('identity_key', '=', Buffer.from(identityKey))
+        .orderBy('enrolled_at', 'desc')
+        .limit(1)
+        .executeTakeFirst();
+      return row === undefined ? undefined : toRow(row as unknown as Joined);
+    },
     async byHostname(hostname) {
       const row = await joined()
         .where('hostname', '=', hostname)

@@ -108,6 +108,19 @@ export interface Schema {
     spent_hostname: string;
     spent_key: string;
     spent_address: string;
+    spent_site: string;
+    spoke: string;
+    permit: string;
+  };
+  permits: {
+    id: string;
+    site: string;
+    record: string;
+    not_after: number;
+    spent_at: number;
+    spent_for: string;
+    pattern: string;
+    told: number;
   };
   runs: RunsTable;
   run_details: { position: number; report: string };

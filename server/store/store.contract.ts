@@ -159,6 +159,8 @@ export function storeContract(open: () => Store): void {
       environment: '',
       labels: {},
       note: '',
+      spoke: '',
+      permit: '',
       createdBy: 'admin',
       createdAt: NOW,
       expiresAt: NOW + 1000,
@@ -167,7 +169,7 @@ export function storeContract(open: () => Store): void {
     const enrol = async () => {
       const envoy = anEnvoy();
       return open().transaction(async (tx) => {
-        const use = { envoyId: envoy.id, hostname: envoy.hostname, keyFingerprint: 'ff', address: '192.0.2.9', at: NOW + 1 };
+        const use = { envoyId: envoy.id, hostname: envoy.hostname, keyFingerprint: 'ff', address: '192.0.2.9', at: NOW + 1, site: '' };
         await tx.envoys.insert(envoy);
         const head = await tx.audit.head();
         const row = { seq: head.size, time: NOW, event: 'token.spent', actor: 'x', target: envoy.id, record: '{}' };
@@ -186,13 +188,23 @@ export function storeContract(open: () => Store): void {
   });
 
   test('expired and revoked tokens cannot be spent', async () => {
-    const base = { secretHash: 'x', pattern: '*', environment: 'e', labels: { a: 'b' }, note: 'n', createdBy: 'c', createdAt: NOW };
+    const base = {
+      secretHash: 'x',
+      pattern: '*',
+      environment: 'e',
+      labels: { a: 'b' },
+      note: 'n',
+      spoke: 'x',
+      permit: 'p',
+      createdBy: 'c',
+      createdAt: NOW,
+    };
     const expired = { ...base, id: newId(NOW + 1), expiresAt: NOW };
     const revoked = { ...base, id: newId(NOW + 2), expiresAt: NOW + 9 };
     await open().tokens.add(expired);
     await open().tokens.add(revoked);
     expect(await open().tokens.revoke(revoked.id, NOW)).toBe(true);
-    const use = { envoyId: newId(1), hostname: 'h', keyFingerprint: 'ff', address: 'a', at: NOW };
+    const use = { envoyId: newId(1), hostname: 'h', keyFingerprint: 'ff', address: 'a', at: NOW, site: '' };
     expect(await open().tokens.spend(expired.id, use)).toBe(false);
     expect(await open().tokens.spend(revoked.id, use)).toBe(false);
     expect(await open().tokens.spend('nobody', use)).toBe(false);

@@ -7,13 +7,13 @@ import type { AuditStore, CheckpointStore } from './audit-rows.ts';
 import type { DrainStore } from './drains.ts';
 import type { MoveStore } from './moves.ts';
 import type { OwnershipStore } from './ownerships.ts';
+import type { PermitStore } from './permits.ts';
 import type { RolloutStore } from './rollouts.ts';
 import type { RosterLogStore, RosterStore } from './roster.ts';
 import type { SiteAuditStore } from './site-audit.ts';
-
-export type { AuditFilter, AuditHead, AuditRow, AuditStore, CheckpointRow, CheckpointStore } from './audit-rows.ts';
-
 import type { SiteStore } from './site-row.ts';
+
+export type { AuditFilter, AuditRow, AuditStore, CheckpointRow, CheckpointStore } from './audit-rows.ts';
 
 /** `departed`: another site owns it now, and what is here waits until that one has seen it */
 export const ENVOY_STATUSES = ['active', 'pending', 'revoked', 'departed'] as const;
@@ -67,6 +67,8 @@ export interface EnvoyStore {
   /** by id, in pages: safe to break off */
   all(): AsyncIterable<EnvoyRow>;
   byId(id: EnvoyId): Promise<EnvoyRow | undefined>;
+  /** whoever brought this identity key, raw 32 bytes */
+  byKey(identityKey: Uint8Array): Promise<EnvoyRow | undefined>;
   /** the active one, else the newest pending or revoked */
   byHostname(hostname: string): Promise<EnvoyRow | undefined>;
   /** unknown ids are ignored: they were removed meanwhile */
@@ -106,18 +108,25 @@ export interface EnrollToken {
   readonly environment: string;
   readonly labels: Readonly<Record<string, string>>;
   readonly note: string;
+  /** at a hub: the hostname must be enrolled there; empty: anywhere */
+  readonly spoke: string;
+  /** at a spoke: what the hub allowed it by */
+  readonly permit: string;
   readonly createdBy: string;
   readonly createdAt: number;
   readonly expiresAt: number;
 }
 
 export interface TokenUse {
-  readonly envoyId: EnvoyId;
+  /** empty while another site makes it */
+  readonly envoyId: EnvoyId | '';
   readonly hostname: string;
   /** hex SHA-256 of the identity key */
   readonly keyFingerprint: string;
   readonly address: string;
   readonly at: number;
+  /** at a hub: the site that makes the envoy; empty at the site itself */
+  readonly site: string;
 }
 
 export type EnrollTokenRow = EnrollToken & { readonly revokedAt: number; readonly spent?: TokenUse | undefined };
@@ -131,6 +140,10 @@ export interface TokenStore {
   revoke(id: string, at: number): Promise<boolean>;
   /** Call it inside the transaction that inserts the envoy: exactly one caller ever gets true. Expired and revoked tokens cannot be spent. */
   spend(id: string, use: TokenUse): Promise<boolean>;
+  /** Takes a use back that made nothing. False when it was another use, or its envoy is known. */
+  unspend(id: string, keyFingerprint: string, site: string): Promise<boolean>;
+  /** the envoy that another site made of a use */
+  enrolled(id: string, keyFingerprint: string, envoyId: EnvoyId): Promise<void>;
   /** forgets tokens whose life ended before; answers how many */
   prune(expiredBefore: number): Promise<number>;
 }
@@ -286,6 +299,7 @@ export interface UserStore {
 export interface Tables {
   readonly envoys: EnvoyStore;
   readonly ownerships: OwnershipStore;
+  readonly permits: PermitStore;
   readonly traits: TraitsStore;
   readonly tokens: TokenStore;
   readonly runs: RunStore;

@@ -12,6 +12,8 @@ function toRow(row: Schema['enroll_tokens']): EnrollTokenRow {
     environment: row.environment,
     labels: JSON.parse(row.labels) as EnrollTokenRow['labels'],
     note: row.note,
+    spoke: row.spoke,
+    permit: row.permit,
     createdBy: row.created_by,
     createdAt: row.created_at,
     expiresAt: row.expires_at,
@@ -20,11 +22,12 @@ function toRow(row: Schema['enroll_tokens']): EnrollTokenRow {
       row.spent_at === 0
         ? undefined
         : {
-            envoyId: row.spent_envoy as EnvoyId,
+            envoyId: row.spent_envoy as EnvoyId | '',
             hostname: row.spent_hostname,
             keyFingerprint: row.spent_key,
             address: row.spent_address,
             at: row.spent_at,
+            site: row.spent_site,
           },
   };
 }
@@ -41,6 +44,8 @@ export function tokenStore(db: Kysely<Schema>): TokenStore {
           environment: token.environment,
           labels: JSON.stringify(token.labels),
           note: token.note,
+          spoke: token.spoke,
+          permit: token.permit,
           created_by: token.createdBy,
           created_at: token.createdAt,
           expires_at: token.expiresAt,
@@ -50,6 +55,7 @@ export function tokenStore(db: Kysely<Schema>): TokenStore {
           spent_hostname: '',
           spent_key: '',
           spent_address: '',
+          spent_site: '',
         })
         .execute();
     },
@@ -81,6 +87,7 @@ export function tokenStore(db: Kysely<Schema>): TokenStore {
           spent_hostname: use.hostname,
           spent_key: use.keyFingerprint,
           spent_address: use.address,
+          spent_site: use.site,
         })
         .where('id', '=', id)
         .where('spent_at', '=', 0)
@@ -88,6 +95,25 @@ export function tokenStore(db: Kysely<Schema>): TokenStore {
         .where('expires_at', '>', use.at)
         .execute();
       return (result?.numUpdatedRows ?? 0n) > 0n;
+    },
+    async unspend(id, keyFingerprint, site) {
+      const [result] = await db
+        .updateTable('enroll_tokens')
+        .set({ spent_at: 0, spent_envoy: '', spent_hostname: '', spent_key: '', spent_address: '', spent_site: '' })
+        .where('id', '=', id)
+        .where('spent_key', '=', keyFingerprint)
+        .where('spent_site', '=', site)
+        .where('spent_envoy', '=', '')
+        .execute();
+      return (result?.numUpdatedRows ?? 0n) > 0n;
+    },
+    async enrolled(id, keyFingerprint, envoyId) {
+      await db
+        .updateTable('enroll_tokens')
+        .set({ spent_envoy: envoyId })
+        .where('id', '=', id)
+        .where('spent_key', '=', keyFingerprint)
+        .execute();
     },
     async prune(expiredBefore) {
       const [result] = await db.deleteFrom('enroll_tokens').where('expires_at', '<', expiredBefore).execute();

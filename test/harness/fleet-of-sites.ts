@@ -3,8 +3,8 @@ import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { agentPaths } from '../../agent/enroll/identity.ts';
 import { Agent } from '../../agent/runtime.ts';
-import { formatSettings, readSettings } from '../../agent/settings.ts';
-import { systemClock } from '../../core/base/clock.ts';
+import { type AgentSettings, formatSettings, readSettings } from '../../agent/settings.ts';
+import { type Clock, systemClock } from '../../core/base/clock.ts';
 import { type EnvoyId, newId } from '../../core/base/ids.ts';
 import { createServerCertificate, createSiteCa } from '../../core/crypto/certificate.ts';
 import { DELEGATION_SCOPES, type Delegation, type SignedRecord, SPOKE_SCOPES, signDelegation } from '../../core/crypto/delegation.ts';
@@ -21,8 +21,9 @@ const LISTEN = { grpc_listen: '127.0.0.1:0', api_listen: '127.0.0.1:0' };
 export interface Machine {
   readonly envoyId: EnvoyId;
   readonly log: QuietLog;
+  readonly settings: AgentSettings;
   /** a new process of the agent */
-  open(): Agent;
+  open(clock?: Clock): Agent;
 }
 
 export function delegate(
@@ -43,6 +44,8 @@ export function delegate(
 }
 
 export class FleetOfSites {
+  /** what the servers of the spokes say */
+  readonly log = quietLog();
   readonly hub = new TestSite();
   readonly #spokes: TestSite[] = [];
   readonly #agents: Agent[] = [];
@@ -58,7 +61,7 @@ export class FleetOfSites {
 
   /** A site with a CA and a server key of its own that the hub's root vouches for. */
   async spoke(siteId: string): Promise<TestSite> {
-    const site = new TestSite();
+    const site = new TestSite(systemClock, this.log);
     this.#spokes.push(site);
     await site.init({ server: { ...LISTEN, site_id: siteId } });
     const [hub, own] = [dataPaths(this.hub.dataDir), dataPaths(site.dataDir)];
@@ -130,7 +133,7 @@ export class FleetOfSites {
   }
 
   /** Enrols at a site; the files are those that `vigo register` writes. */
-  async machine(site: TestSite, hostname: string, fallbacks: readonly string[] = []): Promise<Machine> {
+  async machine(site: TestSite, hostname: string, fallbacks: readonly string[] = [], apiAddr = 'https://localhost:1'): Promise<Machine> {
     const { request, configDir } = await site.request(hostname, hostname, await site.token(hostname));
     const result = await site.server.parts.enrollment.enroll(request, '127.0.0.1');
     if (result.status !== 'enrolled') throw new Error('not enrolled');
@@ -142,15 +145,18 @@ export class FleetOfSites {
     writeFileSync(paths.envoyId, reply.envoy_id);
     const server = `localhost:${site.server.rpcPort}`;
     const { site_id, fleet_id } = reply;
-    writeFileSync(paths.config, formatSettings({ server, hostname, site_id, fleet_id, fallback_servers: fallbacks.join(', ') }));
+    writeFileSync(
+      paths.config,
+      formatSettings({ server, api_addr: apiAddr, hostname, site_id, fleet_id, fallback_servers: fallbacks.join(', ') }),
+    );
     const log = quietLog();
-    const stateDir = join(site.dir, `${hostname}-state`);
-    const open = () => {
-      const agent = new Agent({ settings: readSettings({}, { configDir, stateDir }), clock: systemClock, log });
+    const settings = readSettings({}, { configDir, stateDir: join(site.dir, `${hostname}-state`) });
+    const open = (clock = systemClock) => {
+      const agent = new Agent({ settings, clock, log });
       this.#agents.push(agent);
       return agent;
     };
-    return { envoyId: reply.envoy_id as EnvoyId, log, open };
+    return { envoyId: reply.envoy_id as EnvoyId, log, settings, open };
   }
 
   async close(): Promise<void> {

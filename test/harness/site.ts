@@ -36,11 +36,11 @@ export interface SiteOptions {
   readonly tree?: string | undefined;
   /** where the data directory is made; a new folder without */
   readonly top?: string | undefined;
+  /** more flags of `vigosrv init`, such as its role */
+  readonly init?: readonly string[] | undefined;
   /** more flags before the command */
   readonly flags?: readonly string[] | undefined;
   readonly env?: Readonly<Record<string, string>> | undefined;
-  /** more flags of init, such as the role */
-  readonly init?: readonly string[] | undefined;
 }
 
 function must(what: string, result: Finished): string {

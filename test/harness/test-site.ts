@@ -13,7 +13,7 @@ import type { EnrollRequest } from '../../core/api/enroll.ts';
 import { type Clock, systemClock } from '../../core/base/clock.ts';
 import { idBytes } from '../../core/base/ids.ts';
 import { canonicalBytes, type Json } from '../../core/base/json.ts';
-import { createLogger } from '../../core/base/log.ts';
+import { createLogger, type Logger } from '../../core/base/log.ts';
 import { Redactor } from '../../core/base/redaction.ts';
 import { type Domain, signFor } from '../../core/crypto/domain.ts';
 import type { SigningKey } from '../../core/crypto/ed25519.ts';
@@ -92,13 +92,14 @@ export interface RawReply {
 
 export class TestSite {
   readonly dir = mkdtempSync(join(tmpdir(), 'vigo-site-'));
-  readonly log = createLogger({ level: 'error', format: 'json' });
+  readonly log: Logger;
   server!: RunningServer;
   readonly #clock: Clock;
   readonly #opened: TestEnvoy[] = [];
 
-  constructor(clock: Clock = systemClock) {
+  constructor(clock: Clock = systemClock, log: Logger = createLogger({ level: 'error', format: 'json' })) {
     this.#clock = clock;
+    this.log = log;
   }
 
   get dataDir(): string {

@@ -4,15 +4,15 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
 import { eventually } from '../harness/eventually.ts';
-import { type HubAndSpokes, makeHubAndSpokes } from '../harness/hub-and-spokes.ts';
+import { type JoinedFleet, makeJoinedFleet } from '../harness/joined-fleet.ts';
 
 jest.setTimeout(120_000);
 
-let fleet: HubAndSpokes;
+let fleet: JoinedFleet;
 beforeAll(async () => {
   const stage = mkdtempSync(join(tmpdir(), 'vigo-stage-'));
   writeFileSync(join(stage, 'all.vgo'), 'match: "*.example"\nmodules: []\n');
-  fleet = await makeHubAndSpokes(['dc1', 'eu1'], {}, stage);
+  fleet = await makeJoinedFleet(['dc1', 'eu1'], {}, stage);
   rmSync(stage, { recursive: true });
 });
 afterAll(() => fleet.remove());

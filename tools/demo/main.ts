@@ -1,4 +1,7 @@
-/** `npm start`: a server and three envoys on loopback; publishes, converges, breaks a file, shows the repair. `--once` ends there, `--reset` starts afresh. */
+/**
+ * `npm start`: a hub, two spokes and six envoys on loopback. Enrols at the hub, publishes, converges, moves an envoy, drains a spoke and takes it back, breaks
+ * a file and shows the repair. `--once` ends there, `--reset` starts afresh.
+ */
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -7,19 +10,39 @@ import { connectionOf } from '../../cli/settings.ts';
 import { publishConfig } from '../../core/api/config.ts';
 import { listEnvoys } from '../../core/api/envoys.ts';
 import { getRun, listRuns } from '../../core/api/runs.ts';
-import { readyz } from '../../core/api/server.ts';
 import { createTokens } from '../../core/api/tokens.ts';
 import { messageOf } from '../../core/base/errors.ts';
-import { at, cliPrefix, ENVOYS, type Ports, prepare, reset, runOnce, socketPath, stage, start, stopAll } from './site.ts';
+import {
+  at,
+  cli,
+  cliPrefix,
+  ENVOYS,
+  portsOf,
+  prepareHub,
+  prepareSpoke,
+  reset,
+  runOnce,
+  type SiteId,
+  SPOKES,
+  socketOf,
+  stage,
+  start,
+  startServer,
+  stopAll,
+} from './site.ts';
 import { LiveTable, type Row } from './table.ts';
 
 const CONVERGE_MS = 90_000;
-const REPAIR_MS = 45_000;
-const BROKEN_HOST = 'demo-2.local';
+const STEP_MS = 60_000;
+const MOVED_HOST = 'web2.north.local';
+const BROKEN_HOST = 'web2.south.local';
 
 const say = (text: string): void => void process.stdout.write(`${text}\n`);
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 let dead: string | undefined;
+const died = (why: string): void => {
+  dead = why;
+};
 
 async function until<T>(what: string, limitMs: number, look: () => Promise<T | undefined>): Promise<T> {
   const end = performance.now() + limitMs;
@@ -37,29 +60,20 @@ async function until<T>(what: string, limitMs: number, look: () => Promise<T | u
   }
 }
 
-function startServer(): void {
-  const root = process.getuid?.() === 0 ? ['--allow-root'] : [];
-  start('server', 'vigosrv', ['--data-dir', at.server, ...root, 'run'], (why) => {
-    dead = why;
-  });
-}
-
-async function connected(): Promise<ApiClient> {
-  return until('the start of the server', 30_000, async () => {
-    if (!existsSync(socketPath)) return undefined;
+async function connected(id: SiteId): Promise<ApiClient> {
+  return until(`the start of ${id}`, 30_000, async () => {
+    if (!existsSync(socketOf(id))) return undefined;
     const client = createApiClient(
-      connectionOf({ server: `unix:${socketPath}`, dataDir: at.server, caFile: join(at.server, 'tls', 'ca-bundle.pem') }, {}),
-      {
-        signal: new AbortController().signal,
-        claimedBy: 'demo',
-      },
+      connectionOf({ server: `unix:${socketOf(id)}`, dataDir: at.site(id), caFile: join(at.site(id), 'tls', 'ca-bundle.pem') }, {}),
+      { signal: new AbortController().signal, claimedBy: 'demo' },
     );
     await client.call(listEnvoys, { query: {} });
     return client;
   });
 }
 
-async function enrol(client: ApiClient, ports: Ports): Promise<number> {
+/** Everybody enrols at the hub, which routes each name to its spoke. */
+async function enrol(client: ApiClient): Promise<number> {
   const missing = ENVOYS.filter((hostname) => !existsSync(join(at.envoy(hostname).config, 'envoy-id')));
   await Promise.all(
     missing.map(async (hostname) => {
@@ -68,17 +82,8 @@ async function enrol(client: ApiClient, ports: Ports): Promise<number> {
       const tokenFile = join(at.logs, `${hostname}.token`);
       writeFileSync(tokenFile, items[0]!.token, { mode: 0o600 });
       await runOnce('vigo', [
-        '--config-dir',
-        config,
-        '--state-dir',
-        state,
-        '--api-addr',
-        `https://localhost:${ports.api}`,
-        'register',
-        '--token-file',
-        tokenFile,
-        '--hostname',
-        hostname,
+        ...['--config-dir', config, '--state-dir', state, '--api-addr', `https://localhost:${portsOf('hub').api}`],
+        ...['register', '--token-file', tokenFile, '--hostname', hostname],
       ]);
       writeFileSync(tokenFile, '', { mode: 0o600 });
     }),
@@ -89,9 +94,7 @@ async function enrol(client: ApiClient, ports: Ports): Promise<number> {
 function startEnvoys(): void {
   for (const hostname of ENVOYS) {
     const { config, state } = at.envoy(hostname);
-    start(hostname, 'vigo', ['--config-dir', config, '--state-dir', state, 'daemon'], (why) => {
-      dead = why;
-    });
+    start(hostname, 'vigo', ['--config-dir', config, '--state-dir', state, 'daemon'], died);
   }
 }
 
@@ -106,7 +109,7 @@ async function publish(client: ApiClient): Promise<string> {
 
 async function rows(client: ApiClient): Promise<Row[]> {
   const { items } = await client.call(listEnvoys, { query: {} });
-  const runs = await client.call(listRuns, { query: { limit: 30 } });
+  const runs = await client.call(listRuns, { query: { limit: 60 } });
   return items
     .filter(({ status }) => status === 'active')
     .sort((a, b) => (a.hostname < b.hostname ? -1 : 1))
@@ -117,12 +120,36 @@ async function rows(client: ApiClient): Promise<Row[]> {
     });
 }
 
-async function converge(client: ApiClient, table: LiveTable): Promise<void> {
-  await until('convergence of all envoys', CONVERGE_MS, async () => {
+/** Until every envoy is converged, each at the spoke that `home` says. */
+async function converge(client: ApiClient, table: LiveTable, what: string, home: (hostname: string) => string | undefined): Promise<void> {
+  await until(what, CONVERGE_MS, async () => {
     const now = await rows(client);
     table.show(now);
-    return now.length === ENVOYS.length && now.every(({ state, release }) => state === 'converged' && release > 0) ? true : undefined;
+    const atHome = ({ hostname, spoke, state, release }: Row) =>
+      state === 'converged' && release > 0 && (home(hostname) ?? spoke) === spoke;
+    return now.length === ENVOYS.length && now.every(atHome) ? true : undefined;
   });
+}
+
+const namedHome = (hostname: string) => hostname.split('.')[1];
+
+async function reassign(client: ApiClient, table: LiveTable): Promise<void> {
+  say(`\nMoving ${MOVED_HOST} from north to south ...`);
+  table.leave();
+  await cli('hub', ['spanner', 'reassign', MOVED_HOST, '--to', 'south', '--wait']);
+  await converge(client, table, 'the first run at the new spoke', (hostname) => (hostname === MOVED_HOST ? 'south' : namedHome(hostname)));
+  say('Moved: the envoy kept its identity, its policy and its queue; only its owner changed.');
+}
+
+async function drainAndBack(client: ApiClient, table: LiveTable): Promise<void> {
+  say('\nDraining south ...');
+  table.leave();
+  await cli('hub', ['spanner', 'spoke', 'drain', 'south', '--max-rate', '10/s']);
+  await converge(client, table, 'the drain of south', () => 'north');
+  say('Drained: south owns nobody and holds no result. Taking it back ...');
+  table.leave();
+  await cli('hub', ['spanner', 'spoke', 'undrain', 'south', '--take-back']);
+  await converge(client, table, 'the way back to south', (hostname) => (hostname === MOVED_HOST ? 'south' : namedHome(hostname)));
 }
 
 /** Edits a managed file behind the envoy's back; answers what the run that repaired it said. */
@@ -133,13 +160,13 @@ async function breakAndRepair(client: ApiClient, table: LiveTable): Promise<stri
   const begun = new Date().toISOString();
   say(`\nBroke ${file.replace(`${process.cwd()}/`, '')} on ${BROKEN_HOST} ...`);
   table.leave();
-  await until('the repair', REPAIR_MS, async () => {
+  await until('the repair', STEP_MS, async () => {
     table.show(await rows(client));
     return readFileSync(file, 'utf8') === wanted ? true : undefined;
   });
-  return until('the report of the repair', REPAIR_MS, async () => {
+  return until('the report of the repair', STEP_MS, async () => {
     table.show(await rows(client));
-    const { items } = await client.call(listRuns, { query: { limit: 30 } });
+    const { items } = await client.call(listRuns, { query: { limit: 60 } });
     const run = items.find(({ hostname, changed, started_at: at }) => hostname === BROKEN_HOST && changed > 0 && (at ?? '') >= begun);
     if (run === undefined) return undefined;
     const { outcomes } = await client.call(getRun, { params: { id: run.id } });
@@ -149,31 +176,45 @@ async function breakAndRepair(client: ApiClient, table: LiveTable): Promise<stri
 }
 
 function hints(): string {
+  const hub = cliPrefix('hub');
   return `
 What to try next (the demo stays up; Ctrl-C ends it):
-  ${cliPrefix} envoys list
-  ${cliPrefix} runs list --changed
-  ${cliPrefix} config trace demo-1.local
-  ${cliPrefix} audit log
-  edit .vigo/demo/server/stacks/modules/app.vgo, then: ${cliPrefix} config publish --yes
+  ${hub} spanner status
+  ${hub} envoys list
+  ${hub} spanner reassign web1.north.local --to south --wait
+  ${hub} spanner route web9.north.local
+  ${hub} config trace web1.north.local
+  ${cliPrefix('south')} envoys list                  what the spoke itself answers
+  edit .vigo/demo/hub/stacks/modules/app.vgo, then: ${hub} config publish --yes
 `;
 }
 
 async function demo(once: boolean): Promise<void> {
   const table = new LiveTable();
-  const ports = await prepare();
-  startServer();
-  const client = await connected();
-  say(`Server:   https://localhost:${ports.api} (REST), localhost:${ports.rpc} (agents)`);
-  const enrolled = await enrol(client, ports);
-  say(`Envoys:   ${ENVOYS.join(', ')}${enrolled > 0 ? ' enrolled with one-time tokens' : ' (enrolled before)'}`);
+  await prepareHub();
+  startServer('hub', died);
+  const client = await connected('hub');
+  const ports = portsOf('hub');
+  say(`Hub:      https://localhost:${ports.api} (REST), localhost:${ports.rpc} (agents, spokes)`);
+  const spokes = await Promise.all(
+    SPOKES.map(async (id) => {
+      await prepareSpoke(id);
+      startServer(id, died);
+      return connected(id);
+    }),
+  );
+  for (const spoke of spokes) spoke.close();
+  say(`Spokes:   ${SPOKES.map((id) => `${id} localhost:${portsOf(id).rpc}`).join(', ')}, linked to the hub`);
   say(`Policy:   ${await publish(client)}`);
+  const enrolled = await enrol(client);
+  say(`Envoys:   ${ENVOYS.length}${enrolled > 0 ? ' enrolled at the hub with one-time tokens, routed by name' : ' (enrolled before)'}`);
   startEnvoys();
   say('');
-  await converge(client, table);
+  await converge(client, table, 'convergence of all envoys', () => undefined);
+  await reassign(client, table);
+  await drainAndBack(client, table);
   const repair = await breakAndRepair(client, table);
   say(`\nDrift repaired: ${repair}`);
-  await client.call(readyz).catch(() => undefined);
   if (once) {
     client.close();
     return;
@@ -200,7 +241,7 @@ const { values } = parseArgs({ options: { once: { type: 'boolean', default: fals
 if (values.reset) reset();
 try {
   await demo(values.once);
-  if (values.once) say('Converged and repaired.');
+  if (values.once) say('Converged, moved, drained, taken back and repaired.');
 } catch (thrown) {
   process.stderr.write(`\nThe demo failed: ${messageOf(thrown)}\nLogs: .vigo/demo/logs. Start afresh with: npm start -- --reset\n`);
   process.exitCode = 1;

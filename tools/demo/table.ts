@@ -13,11 +13,12 @@ const MARK: Readonly<Record<string, string>> = {
 const COLOR: Readonly<Record<string, number>> = { converged: 32, no_data: 90, offline: 90, relapsed: 33 };
 
 export interface Row extends Pick<EnvoyItem, 'hostname' | 'state' | 'release' | 'last_seen'> {
+  readonly spoke: string;
   readonly resources: string;
   readonly last: string;
 }
 
-const HEAD = ['ENVOY', 'STATE', 'RELEASE', 'RESOURCES', 'LAST RUN'];
+const HEAD = ['ENVOY', 'SPOKE', 'STATE', 'RELEASE', 'RESOURCES', 'LAST RUN'];
 
 export class LiveTable {
   #height = 0;
@@ -28,6 +29,7 @@ export class LiveTable {
   show(rows: readonly Row[]): void {
     const cells = rows.map((row) => [
       row.hostname,
+      row.spoke,
       `${MARK[row.state] ?? '·'} ${row.state.replace('_', ' ')}`,
       row.release === 0 ? '–' : String(row.release),
       row.resources,
@@ -45,7 +47,7 @@ export class LiveTable {
       this.#height = lines.length;
       return;
     }
-    const plain = cells.map((row) => `  ${row.slice(0, 4).join('  ')}`).join('\n');
+    const plain = cells.map((row) => `  ${row.slice(0, 5).join('  ')}`).join('\n');
     if (plain === this.#before) return;
     this.#before = plain;
     process.stdout.write(`${plain}\n`);

@@ -39,6 +39,7 @@ export const tokensCreate = cliCommand({
   run: (input, io) =>
     withClient(input, io, async (client, output) => {
       const { pattern, ttl, count, environment, label, note } = input.flags;
+      const { spoke } = input.globals;
       const body = {
         pattern,
         count,
@@ -46,10 +47,13 @@ export const tokensCreate = cliCommand({
         note,
         labels: labelsOf(label),
         ...(ttl === undefined ? {} : { ttl_s: Math.ceil(ttl / 1000) }),
+        ...(spoke === undefined ? {} : { spoke }),
       };
       const reply = await client.call(createTokens, { body });
       printList(io, output, COLUMNS, reply.items, reply);
-      if (output.form === 'table' && !output.quiet) io.err(`on the machine: ${reply.bootstrap}\n`);
+      if (output.form !== 'table' || output.quiet) return 0;
+      io.err(`on the machine: ${reply.bootstrap}\n`);
+      if (reply.permits_left !== undefined) io.err(`this spoke may make ${reply.permits_left} more before its hub gives it new permits\n`);
       return 0;
     }),
 });

@@ -10,6 +10,7 @@ const COLUMNS: readonly Column<TokenItem>[] = [
   { title: 'ID', value: (row) => row.id },
   { title: 'PATTERN', value: (row) => row.pattern },
   { title: 'STATE', value: (row) => row.state },
+  { title: 'SPOKE', value: (row) => row.spoke },
   { title: 'CREATED', value: (row, output) => formatTime(row.created_at, output) },
   { title: 'BY', value: (row) => row.created_by },
   { title: 'EXPIRES', value: (row, output) => formatTime(row.expires_at, output) },

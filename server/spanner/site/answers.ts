@@ -2,6 +2,7 @@
 import type { RoleSite } from '../../role.ts';
 import type { Answer, LinkSession } from '../link.ts';
 import { answerAuditPulls } from './audit.ts';
+import { answerEnrollCreate } from './enroll.ts';
 import { answerQueries } from './query.ts';
 import { answerReleaseHealth } from './release-health.ts';
 import { answerRunsTail } from './runs-tail.ts';
@@ -16,6 +17,7 @@ export interface SiteContext {
 export function siteAnswers({ site }: SiteContext): readonly Answer[] {
   const { fleet, releases, store, checkpointer } = site.parts;
   return [
+    answerEnrollCreate(site.parts),
     answerAuditPulls({ store, checkpointer }),
     answerQueries(site.ownHandlers),
     answerRunsTail(site.parts),

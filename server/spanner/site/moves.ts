@@ -23,7 +23,7 @@ import { type Answer, answers, type LinkSession } from '../link.ts';
 
 export interface SiteMovesParts {
   readonly ownership: Pick<Ownership, 'export' | 'prepare' | 'activate' | 'depart' | 'late' | 'undo' | 'forget' | 'confirmations'>;
-  readonly store: Pick<Store, 'counters'>;
+  readonly store: Pick<Store, 'counters' | 'envoys'>;
   readonly clock: Clock;
   readonly log: Logger;
   readonly random: () => number;
@@ -70,6 +70,9 @@ export function moveAnswers(parts: SiteMovesParts): readonly Answer[] {
       return { late };
     }),
     answers(moveLate, async ({ envoy_id: id, late }) => {
+      const row = await store.envoys.byId(id as EnvoyId);
+      // whoever it is by then gets it: the hub asks again
+      if (row === undefined || row.status === 'departed') throw new CodedError('NOT_FOUND', `this site does not own ${id}`);
       await ownership.late(id as EnvoyId, late);
       at('site.late.stored');
       return {};
