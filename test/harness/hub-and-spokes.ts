@@ -147,7 +147,7 @@ export interface Answered {
 }
 
 /** Posts a request to enrol as it is. */
-export async function post(at: RoleSite, request: EnrollRequest): Promise<Answered> {
+export async function post(at: Pick<RoleSite, 'api' | 'dataDir'>, request: EnrollRequest): Promise<Answered> {
   const { status, body } = await httpsCall({
     method: 'POST',
     url: new URL('/api/v1/enroll', at.api),
