@@ -23,13 +23,26 @@ import { bootstrapCa, getDoctor, getMetrics, getOpenApi, getSuccession, getVersi
 import { createApiToken, getSession, listApiTokens, revokeApiToken } from './session.ts';
 import { addSpoke, listSpokes, removeSpoke, routeHostname, setSpoke, showSpoke, spannerStatus } from './spanner.ts';
 import { joinSpanner } from './spanner-join.ts';
+import {
+  batchEvents,
+  cancelSpoke,
+  drainSpoke,
+  evacuateSpoke,
+  getBatch,
+  listMoves,
+  pushSpoke,
+  reassign,
+  undrainSpoke,
+} from './spanner-moves.ts';
 import { createTokens, getToken, listTokens, revokeToken } from './tokens.ts';
 
 export const ROUTES: readonly RouteContract[] = [
   addSpoke,
   approveEnrollment,
   auditProof,
+  batchEvents,
   bootstrapCa,
+  cancelSpoke,
   configStatus,
   configTree,
   configVersion,
@@ -37,11 +50,14 @@ export const ROUTES: readonly RouteContract[] = [
   createTokens,
   deleteEnvoy,
   deleteSecret,
+  drainSpoke,
   enroll,
   envoyPolicy,
   envoyRuns,
   envoyTraits,
+  evacuateSpoke,
   fleetSummary,
+  getBatch,
   getBody,
   getDoctor,
   getEnvoy,
@@ -59,6 +75,7 @@ export const ROUTES: readonly RouteContract[] = [
   listAudit,
   listCheckpoints,
   listEnvoys,
+  listMoves,
   listPending,
   listReleases,
   listRuns,
@@ -67,8 +84,10 @@ export const ROUTES: readonly RouteContract[] = [
   listTokens,
   publishConfig,
   pushEnvoys,
+  pushSpoke,
   putSecret,
   readyz,
+  reassign,
   rejectEnrollment,
   removeSpoke,
   renew,
@@ -85,6 +104,7 @@ export const ROUTES: readonly RouteContract[] = [
   spannerStatus,
   streamRuns,
   traceConfig,
+  undrainSpoke,
   validateConfig,
   verifyAuditLog,
 ];
