@@ -10,7 +10,10 @@ export interface Site {
   readonly dataDir: string;
   readonly grpcPort: number;
   readonly apiPort: number;
-  start(): Promise<void>;
+  /** @param failpoints `name=kill`, where the process shall die */
+  start(failpoints?: string): Promise<void>;
+  /** resolves when the process has ended by itself */
+  died(): Promise<void>;
   stop(): Promise<Finished | undefined>;
   /** as a power cut would */
   kill(): Promise<void>;
@@ -91,13 +94,20 @@ export async function makeSite(options: SiteOptions): Promise<Site> {
     dataDir,
     grpcPort,
     apiPort,
-    async start() {
-      running = startProgram('vigosrv', [...globals, 'run'], { env });
+    async start(failpoints) {
+      running =
+        failpoints === undefined
+          ? startProgram('vigosrv', [...globals, 'run'], { env })
+          : startProgram('vigosrv', [...globals, 'run', '--failpoints'], { env: { ...env, VIGO_FAILPOINTS: failpoints } });
       await running.printed('the server is up', 30_000);
     },
     stop,
     async kill() {
       running?.kill('SIGKILL');
+      logs += (await running?.finished)?.stderr ?? '';
+      running = undefined;
+    },
+    async died() {
       logs += (await running?.finished)?.stderr ?? '';
       running = undefined;
     },
