@@ -12,7 +12,11 @@ let fleet: JoinedFleet;
 beforeAll(async () => {
   const stage = mkdtempSync(join(tmpdir(), 'vigo-stage-'));
   writeFileSync(join(stage, 'all.vgo'), 'match: "*.example"\nmodules: []\n');
-  fleet = await makeJoinedFleet(['dc1', 'eu1'], {}, stage);
+  fleet = await makeJoinedFleet(
+    ['dc1', 'eu1'],
+    { publish: { rings: [{ name: 'canary', spoke: 'dc1', soak: '6s' }, { name: 'rest' }] } },
+    stage,
+  );
   rmSync(stage, { recursive: true });
 });
 afterAll(() => fleet.remove());
@@ -80,9 +84,24 @@ describe('releases', () => {
     await serving(number, 'dc1', 'eu1');
   });
 
-  test('rings that this build does not know are refused in words', async () => {
-    const refused = await fleet.hub.run(['--yes', 'config', 'publish', '--rings']);
-    expect([refused.code, refused.stderr]).toEqual([2, expect.stringContaining('publish.rings in server.yaml is empty')]);
+  test('by rings one spoke gets it first; vigocli follows to the last ring', async () => {
+    writeFileSync(join(fleet.hub.dataDir, 'stacks', 'fleet-test.vgo'), 'match: "nobody-*"\nmodules: []\nvars: { port: 90 }\n');
+    const rolled = fleet.hub.run(['--yes', 'config', 'publish', '--rings']);
+    await eventually(async () => {
+      const { rollout, spokes } = await fleet.hub.cliJson<Status & { rollout: { state: string; ring: string } }>(['config', 'status']);
+      const lags = spokes.map(({ spoke, lag }) => [spoke, lag]);
+      expect([rollout.state, rollout.ring, lags]).toEqual([
+        'running',
+        'canary',
+        [
+          ['dc1', 0],
+          ['eu1', 1],
+        ],
+      ]);
+    });
+    const { code, stderr } = await rolled;
+    expect([code, stderr]).toEqual([0, expect.stringContaining('through all rings')]);
+    await serving((await status()).live!.number, 'dc1', 'eu1');
   });
 });
 
