@@ -33,8 +33,6 @@ export interface SiteOptions {
   readonly listen?: string | undefined;
   /** keys of server.yaml, merged over what init wrote, one level deep */
   readonly settings?: Readonly<Record<string, Readonly<Record<string, unknown>>>> | undefined;
-  /** more flags of `vigosrv init`, such as a role */
-  readonly init?: readonly string[] | undefined;
   /** folder that becomes the stage */
   readonly tree?: string | undefined;
   /** where the data directory is made; a new folder without */
