@@ -16,7 +16,8 @@ async function forget({ store, settings, clock, log }: ServerParts): Promise<voi
   const runs = await store.runs.retain(now - settings.database.retention.runs, now - SUMMARY_KEEP_MS);
   const tokens = await store.tokens.prune(now - TOKEN_KEEP_MS);
   const permits = await store.permits.prune(now - TOKEN_KEEP_MS);
-  if (runs + tokens + permits > 0) log.info('rows past their retention were removed', { runs, tokens, permits });
+  const moves = await store.moves.prune(now - SUMMARY_KEEP_MS);
+  if (runs + tokens + permits + moves > 0) log.info('rows past their retention were removed', { runs, tokens, permits, moves });
 }
 
 /** A break stops further changes until an admin has looked. */
