@@ -16,7 +16,7 @@ import { hubHandlers } from './handlers.ts';
 import { Joins } from './join.ts';
 import { HubLinks } from './links.ts';
 import { observeSpokes } from './metrics.ts';
-import { createMoving } from './moving.ts';
+import { createMoving, isFenced } from './moving.ts';
 import { HubPermits } from './permits.ts';
 import { createHubReleases } from './releases.ts';
 import { newSite, SiteRegistry } from './sites.ts';
@@ -60,7 +60,7 @@ export const hubRole: SiteRole = async (site) => {
     (session) => permits.linked(session),
   ];
   /** what the signed welcome adds */
-  const welcome = (siteId: string): Promise<JsonObject> => Promise.resolve({ fenced: sites.get(siteId)?.state === 'evacuated' });
+  const welcome = (siteId: string): Promise<JsonObject> => Promise.resolve({ fenced: isFenced(sites, siteId) });
   for (const step of steps) sites.onSession(step);
   const links: HubLinks = new HubLinks({
     server: parts,
@@ -71,9 +71,11 @@ export const hubRole: SiteRole = async (site) => {
     certificate: () => parts.tls().certificateChain,
   });
   const spokes = new Spokes(parts, sites, (siteId) => links.drop(siteId, 'the spoke was removed'));
+  let endOwn: () => void = () => undefined;
   return {
     handlers: replaceHandlers(ownHandlers, [
       ...hubHandlers({ parts, sites, joins, spokes }),
+      ...moving.handlers,
       ...releases.handlers,
       ...fleet.handlers,
       ...audit.handlers,
@@ -98,6 +100,7 @@ export const hubRole: SiteRole = async (site) => {
         sites.addOwn(own, toOwn, heartbeatOf(parts));
         for (const step of steps) await step(toOwn);
         owning.linked(back);
+        endOwn = () => toOwn.close('the hub is stopping');
       }
       await releases.start();
       audit.copies.start();
@@ -107,6 +110,7 @@ export const hubRole: SiteRole = async (site) => {
     stop: async () => {
       links.stop();
       permits.stop();
+      endOwn();
       await moving.stop();
       await releases.stop();
       await audit.copies.stop();

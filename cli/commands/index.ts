@@ -31,8 +31,11 @@ import { secretsGetMeta, secretsInit, secretsList } from './secrets/list.ts';
 import { secretsRefs } from './secrets/refs.ts';
 import { secretsReveal } from './secrets/reveal.ts';
 import { secretsSet } from './secrets/set.ts';
+import { spannerMoves } from './spanner/moves.ts';
+import { spannerReassign } from './spanner/reassign.ts';
 import { spannerRoute } from './spanner/route.ts';
 import { spokeAdd } from './spanner/spoke-add.ts';
+import { spokeDrain, spokeEvacuate, spokePush, spokeUndrain } from './spanner/spoke-drain.ts';
 import { spokeList, spokeShow } from './spanner/spoke-list.ts';
 import { spokeRemove } from './spanner/spoke-remove.ts';
 import { spokeSet } from './spanner/spoke-set.ts';
@@ -80,9 +83,15 @@ const COMMANDS: readonly CliCommand[] = [
   secretsRefs,
   secretsReveal,
   secretsSet,
+  spannerMoves,
+  spannerReassign,
   spannerRoute,
   spannerStatusCommand,
   spokeAdd,
+  spokeDrain,
+  spokeEvacuate,
+  spokePush,
+  spokeUndrain,
   spokeList,
   spokeRemove,
   spokeSet,

@@ -19,17 +19,30 @@ import { fleetSummary } from './fleet.ts';
 import type { RouteContract } from './route.ts';
 import { getRun, listRuns, streamRuns } from './runs.ts';
 import { deleteSecret, listSecrets, putSecret, revealSecret, secretMeta, secretRefs } from './secrets.ts';
-import { bootstrapCa, getDoctor, getMetrics, getOpenApi, getVersion, healthz, readyz } from './server.ts';
+import { bootstrapCa, getDoctor, getMetrics, getOpenApi, getSuccession, getVersion, healthz, readyz } from './server.ts';
 import { createApiToken, getSession, listApiTokens, revokeApiToken } from './session.ts';
 import { addSpoke, listSpokes, removeSpoke, routeHostname, setSpoke, showSpoke, spannerStatus } from './spanner.ts';
 import { joinSpanner } from './spanner-join.ts';
+import {
+  batchEvents,
+  cancelSpoke,
+  drainSpoke,
+  evacuateSpoke,
+  getBatch,
+  listMoves,
+  pushSpoke,
+  reassign,
+  undrainSpoke,
+} from './spanner-moves.ts';
 import { createTokens, getToken, listTokens, revokeToken } from './tokens.ts';
 
 export const ROUTES: readonly RouteContract[] = [
   addSpoke,
   approveEnrollment,
   auditProof,
+  batchEvents,
   bootstrapCa,
+  cancelSpoke,
   configStatus,
   configTree,
   configVersion,
@@ -37,11 +50,14 @@ export const ROUTES: readonly RouteContract[] = [
   createTokens,
   deleteEnvoy,
   deleteSecret,
+  drainSpoke,
   enroll,
   envoyPolicy,
   envoyRuns,
   envoyTraits,
+  evacuateSpoke,
   fleetSummary,
+  getBatch,
   getBody,
   getDoctor,
   getEnvoy,
@@ -50,6 +66,7 @@ export const ROUTES: readonly RouteContract[] = [
   getRelease,
   getRun,
   getSession,
+  getSuccession,
   getToken,
   getVersion,
   healthz,
@@ -58,6 +75,7 @@ export const ROUTES: readonly RouteContract[] = [
   listAudit,
   listCheckpoints,
   listEnvoys,
+  listMoves,
   listPending,
   listReleases,
   listRuns,
@@ -66,8 +84,10 @@ export const ROUTES: readonly RouteContract[] = [
   listTokens,
   publishConfig,
   pushEnvoys,
+  pushSpoke,
   putSecret,
   readyz,
+  reassign,
   rejectEnrollment,
   removeSpoke,
   renew,
@@ -84,6 +104,7 @@ export const ROUTES: readonly RouteContract[] = [
   spannerStatus,
   streamRuns,
   traceConfig,
+  undrainSpoke,
   validateConfig,
   verifyAuditLog,
 ];

@@ -68,6 +68,9 @@ export interface RosterSite {
   readonly heardAt: number;
 }
 
+/** Of no site's concern any more. */
+const GONE = ['removed', 'revoked'] as const;
+
 /** At a hub. */
 export interface RosterStore {
   byId(envoyId: EnvoyId): Promise<RosterRow | undefined>;
@@ -77,9 +80,9 @@ export interface RosterStore {
   /** remembers an epoch that was given out or heard of */
   raise(envoyId: EnvoyId, highestEpoch: number): Promise<void>;
   highestEpoch(): Promise<number>;
-  /** in order of id, all but the removed; of one site when it is named */
+  /** in order of id, all but the removed and revoked; of one site when it is named */
   list(options: { readonly site?: string | undefined; readonly after?: string | undefined }, limit: number): Promise<readonly RosterRow[]>;
-  /** not removed ones by site */
+  /** as many as {@link list} has */
   count(site: string): Promise<number>;
   countAll(): Promise<number>;
   site(siteId: string): Promise<RosterSite | undefined>;
@@ -105,7 +108,7 @@ export function rosterStore(db: Kysely<Schema>): RosterStore {
     let query = db
       .selectFrom('roster')
       .select((of) => of.fn.countAll<number>().as('count'))
-      .where('status', '!=', 'removed');
+      .where('status', 'not in', GONE);
     if (site !== undefined) query = query.where('owner_site', '=', site);
     return Number((await query.executeTakeFirst())?.count ?? 0);
   };
@@ -115,7 +118,7 @@ export function rosterStore(db: Kysely<Schema>): RosterStore {
       return row === undefined ? undefined : toRow(row);
     },
     async byHostname(hostname) {
-      const rows = await db.selectFrom('roster').selectAll().where('hostname', '=', hostname).where('status', '!=', 'removed').execute();
+      const rows = await db.selectFrom('roster').selectAll().where('hostname', '=', hostname).where('status', 'not in', GONE).execute();
       return rows.map(toRow);
     },
     async put(row) {
@@ -154,7 +157,7 @@ export function rosterStore(db: Kysely<Schema>): RosterStore {
       let query = db
         .selectFrom('roster')
         .selectAll()
-        .where('status', '!=', 'removed')
+        .where('status', 'not in', GONE)
         .where('envoy_id', '>', after ?? '');
       if (site !== undefined) query = query.where('owner_site', '=', site);
       return (await query.orderBy('envoy_id').limit(limit).execute()).map(toRow);

@@ -9,6 +9,7 @@ import { testUnless } from '../../test/harness/where.ts';
 import { type DatabaseOptions, openDatabase } from './database.ts';
 import { envoyStore } from './envoys.ts';
 import { migrations } from './migrations/index.ts';
+import { movesContract } from './moves.contract.ts';
 import { parsePostgresUrl } from './postgres-dialect.ts';
 import type { Schema } from './schema.ts';
 import { sqliteDialect } from './sqlite-dialect.ts';
@@ -27,6 +28,7 @@ function onDatabase(options: () => DatabaseOptions): void {
   });
   afterAll(() => store.close());
   storeContract(() => store);
+  movesContract(() => store, anEnvoy);
   test('knows its size, closes twice, opens again without a migration', async () => {
     expect(await store.sizeBytes()).toBeGreaterThan(10_000);
     const again = await openDatabase({ ...options(), create: false } as DatabaseOptions, 2);

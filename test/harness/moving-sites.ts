@@ -7,6 +7,7 @@ import type { EnvoyId } from '../../core/base/ids.ts';
 import { newId } from '../../core/base/ids.ts';
 import { newSigningKey } from '../../core/crypto/ed25519.ts';
 import type { SignedGrant } from '../../core/policy/ownership.ts';
+import { Batches } from '../../hub/batches.ts';
 import type { MoveSite } from '../../hub/move-ports.ts';
 import { Mover } from '../../hub/mover.ts';
 import { grantIn, Roster } from '../../hub/roster.ts';
@@ -119,7 +120,8 @@ export class ModelSite {
       clock: systemClock,
       log: quietLog(),
       random: Math.random,
-      counts: () => Promise.resolve({ owned: [...fleet.slots()].length, pending: intake.pending }),
+      counts: () =>
+        Promise.resolve({ owned: [...fleet.slots()].filter((slot) => !fleet.view(slot).revoked).length, pending: intake.pending }),
       push: () => Promise.resolve(0),
       failpoint: life.failpoint,
       retry: RETRY,
@@ -260,6 +262,7 @@ export class ModelHub {
   life = new Life();
   roster!: Roster;
   mover!: Mover;
+  batches!: Batches;
   #sessions = new Map<string, LinkSession>();
 
   constructor(directory: string, store: Store, sites: readonly ModelSite[]) {
@@ -309,7 +312,23 @@ export class ModelHub {
     };
     this.roster = new Roster(shared);
     this.mover = new Mover({ ...shared, roster: this.roster });
+    this.batches = new Batches({
+      ...shared,
+      sites: {
+        ...shared.sites,
+        change: async (id, { state }) => {
+          life.check();
+          this.setState(id, state);
+        },
+      },
+      mover: this.mover,
+      // the first that takes envoys
+      route: (_hostname, without) => this.sites.find(({ id }) => !without.has(id) && this.site(id)?.state === 'active')?.id,
+      defaultRate: '500/s',
+      againMs: 20,
+    });
     await this.mover.recover();
+    await this.batches.resume();
   }
 
   /** The way to the owner, as the hub tells it to agents that ask. */

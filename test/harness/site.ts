@@ -10,13 +10,18 @@ export interface Site {
   readonly dataDir: string;
   readonly grpcPort: number;
   readonly apiPort: number;
-  start(): Promise<void>;
+  /** @param failpoints `name=kill`, where the process shall die */
+  start(failpoints?: string): Promise<void>;
+  /** resolves when the process has ended by itself */
+  died(): Promise<void>;
   stop(): Promise<Finished | undefined>;
   /** as a power cut would */
   kill(): Promise<void>;
   /** 0 while it does not run */
   pid(): number;
   log(): string;
+  /** vigocli, whatever it exits with */
+  run(args: readonly string[], stdin?: string): Promise<Finished>;
   /** @throws with both streams when it does not exit 0 */
   cli(args: readonly string[], stdin?: string): Promise<string>;
   cliJson<T>(args: readonly string[], stdin?: string): Promise<T>;
@@ -89,8 +94,11 @@ export async function makeSite(options: SiteOptions): Promise<Site> {
     dataDir,
     grpcPort,
     apiPort,
-    async start() {
-      running = startProgram('vigosrv', [...globals, 'run'], { env });
+    async start(failpoints) {
+      running =
+        failpoints === undefined
+          ? startProgram('vigosrv', [...globals, 'run'], { env })
+          : startProgram('vigosrv', [...globals, 'run', '--failpoints'], { env: { ...env, VIGO_FAILPOINTS: failpoints } });
       await running.printed('the server is up', 30_000);
     },
     stop,
@@ -99,8 +107,13 @@ export async function makeSite(options: SiteOptions): Promise<Site> {
       logs += (await running?.finished)?.stderr ?? '';
       running = undefined;
     },
+    async died() {
+      logs += (await running?.finished)?.stderr ?? '';
+      running = undefined;
+    },
     pid: () => running?.pid ?? 0,
     log: () => logs + (running?.stderr() ?? ''),
+    run: (args, stdin = '') => runProgram('vigocli', ['--data-dir', dataDir, ...args], { env, stdin }),
     cli,
     cliJson: async <T>(args: readonly string[], stdin?: string) => JSON.parse(await cli(['--json', ...args], stdin)) as T,
     async remove() {

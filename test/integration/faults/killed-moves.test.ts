@@ -1,0 +1,170 @@
+/** Hub and spokes killed with -9 at every named place of a move, with real agents on real links: one owner, growing epochs, every result once. */
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, jest, test } from '@jest/globals';
+import Sqlite from 'better-sqlite3';
+import { FAILPOINTS, type Failpoint } from '../../../server/failpoints.ts';
+import { eventually } from '../../harness/eventually.ts';
+import { judgeHistory, MoveHistory } from '../../harness/move-history.ts';
+import { makeSite, type Site } from '../../harness/site.ts';
+import { type SiteAgent, siteAgent, tokenFor } from '../../harness/site-agent.ts';
+
+jest.setTimeout(170_000);
+const folder = mkdtempSync(join(tmpdir(), 'vigo-killed-moves-'));
+const NAMES = ['mover', 'stayer'];
+const agents: SiteAgent[] = [];
+const sites = new Map<string, Site>();
+const history = new MoveHistory();
+const marks = (name: string) => join(folder, `marks-${name}`);
+
+const settings = {
+  checkin: { interval: '5s', herd_window: '1s' },
+  enrollment: { token_bcrypt_cost: 10 },
+  spanner: { heartbeat: '500ms' },
+  database: { flush_interval: '1s' },
+};
+const at = (id: string): Site => sites.get(id)!;
+
+async function addSpoke(id: string): Promise<void> {
+  const hub = at('hub');
+  const added = await hub.cliJson<{ token: string }>(['spanner', 'spoke', 'add', id, '--pattern', `*.${id}`, '--addr', 'localhost:1']);
+  const file = join(folder, `${id}.join`);
+  writeFileSync(file, added.token, { mode: 0o600 });
+  const init = ['--role', 'spoke', '--spoke-id', id, '--hub-addr', `localhost:${hub.grpcPort}`, '--join-token-file', file];
+  const site = await makeSite({ hostname: 'localhost', settings, init });
+  sites.set(id, site);
+  await hub.cli(['spanner', 'spoke', 'set', id, '--addr', `localhost:${site.grpcPort}`]);
+  await site.start();
+}
+
+function rows<T>(id: string, sql: string, ...parameters: readonly unknown[]): readonly T[] {
+  const db = new Sqlite(join(at(id).dataDir, 'db', 'vigo.db'), { readonly: true });
+  try {
+    return db.prepare(sql).all(...parameters) as T[];
+  } finally {
+    db.close();
+  }
+}
+
+beforeAll(async () => {
+  const tree = join(folder, 'tree');
+  mkdirSync(join(tree, 'modules'), { recursive: true });
+  for (const name of NAMES)
+    writeFileSync(join(tree, `${name}.vgo`), `match: ${name}\nmodules: [marks]\nvars: { marks: ${marks(name)} }\n`);
+  writeFileSync(
+    join(tree, 'modules', 'marks.vgo'),
+    'name: marks\nresources:\n  - { name: mark, type: exec, command: "echo run >> {{ .Vars.marks }}", onlyif: "true" }\n',
+  );
+  sites.set('hub', await makeSite({ hostname: 'localhost', settings, tree, init: ['--role', 'hub'] }));
+  await at('hub').start();
+  await at('hub').cli(['config', 'publish', '--yes', '--dangerous']);
+  for (const id of ['a', 'b']) await addSpoke(id);
+  await eventually(async () => expect((await linked()).sort()).toEqual(['a', 'b']));
+  for (const [index, name] of NAMES.entries()) {
+    const site = at(index === 0 ? 'a' : 'b');
+    const agent = siteAgent(site, name, await tokenFor(site, name), { folder, flags: ['--result-cache-cycles', '0'] });
+    await agent.register();
+    await agent.start();
+    agents.push(agent);
+  }
+}, 120_000);
+
+afterAll(async () => {
+  await Promise.all(agents.map((agent) => agent.kill()));
+  for (const site of [...sites.values()].reverse()) {
+    await site.kill();
+    await site.remove();
+  }
+  rmSync(folder, { recursive: true, force: true });
+}, 60_000);
+
+async function linked(): Promise<string[]> {
+  const { items } = await at('hub').cliJson<{ items: { id: string; link: { state: string } }[] }>(['spanner', 'spoke', 'list']);
+  return items.filter(({ link }) => link.state === 'up').map(({ id }) => id);
+}
+
+interface Row {
+  readonly owner_site: string;
+  readonly owner_epoch: number;
+  readonly envoy_id: string;
+}
+const owner = (name: string): Row => rows<Row>('hub', 'select * from roster where hostname = ?', name)[0]!;
+const openMoves = (): number => rows<{ n: number }>('hub', "select count(*) n from moves where phase in ('INTENT', 'READY', 'COMMITTED') or unfinished = 1")[0]!.n;
+
+/** What is seen from outside: which site has the envoy live, and what the agent follows. */
+async function look(agent: SiteAgent): Promise<void> {
+  for (const id of ['a', 'b', 'hub'])
+    for (const { owner_epoch: epoch } of rows<{ owner_epoch: number }>(
+      id,
+      "select owner_epoch from envoys where hostname = ? and status = 'active'",
+      agent.hostname,
+    ))
+      history.add({ kind: 'served', envoy: agent.hostname, site: id, epoch });
+}
+
+async function allDone(): Promise<void> {
+  await eventually(
+    () => {
+      for (const agent of agents) agent.wake();
+      expect(openMoves()).toBe(0);
+    },
+    { timeoutMs: 25_000, everyMs: 300 },
+  );
+}
+
+/** Who passes a failpoint in a move from a site to the other. */
+function partyOf(point: Failpoint, from: string, to: string): string {
+  if (!point.startsWith('site.')) return 'hub';
+  return /export|depart|forget/.test(point) ? from : to;
+}
+
+const POINTS = FAILPOINTS.filter((name) => !name.startsWith('drain.') && name !== 'roster.merged' && !name.includes('und'));
+
+test('kill -9 at every step of a move', async () => {
+  await eventually(() => expect(NAMES.map((name) => rows('hub', 'select 1 from roster where hostname = ?', name).length)).toEqual([1, 1]));
+  const passed: string[] = [];
+  for (const point of POINTS) {
+    await allDone();
+    const { owner_site: from } = owner('mover');
+    const to = from === 'a' ? 'b' : 'a';
+    const party = partyOf(point, from, to);
+    await at(party).kill();
+    await at(party).start(`${point}=kill`);
+    await eventually(async () => expect((await linked()).sort()).toEqual(['a', 'b']), { timeoutMs: 15_000, everyMs: 200 });
+    // dies under the command, or soon after it
+    await at('hub').cli(['spanner', 'reassign', 'mover', '--to', to, '--max-rate', '100/s']).catch(() => '');
+    const waking = setInterval(() => agents[0]!.wake(), 400);
+    try {
+      await Promise.race([
+        at(party).died(),
+        new Promise((_resolve, reject) => setTimeout(() => reject(new Error(`${party} did not die at ${point}`)), 20_000).unref()),
+      ]);
+    } finally {
+      clearInterval(waking);
+    }
+    await look(agents[0]!);
+    await at(party).start();
+    await allDone();
+    await look(agents[0]!);
+    const { owner_site: now, owner_epoch: epoch } = owner('mover');
+    history.add({ kind: 'obeyed', envoy: 'mover', site: now, epoch });
+    passed.push(`${point} ${now === to ? 'moved' : 'stayed'}`);
+    const live = ['a', 'b'].filter((id) => rows(id, "select 1 from envoys where hostname = 'mover' and status = 'active'").length > 0);
+    expect([point, live]).toEqual([point, [now]]);
+  }
+  expect(passed).toHaveLength(POINTS.length);
+  expect(judgeHistory(history.events)).toEqual([]);
+  // every run that changed the machine is known, once a site, and to the fleet as a whole
+  const { envoy_id: id } = owner('mover');
+  await agents[0]!.stop();
+  const done = existsSync(marks('mover')) ? readFileSync(marks('mover'), 'utf8').trimEnd().split('\n').length : 0;
+  const all = ['a', 'b'].flatMap((site) => rows<{ run_id: string }>(site, 'select run_id from runs where subject = ? and changed > 0', id));
+  const known = new Set(all.map(({ run_id: run }) => run));
+  expect(done).toBeGreaterThan(POINTS.length / 2);
+  expect(done - known.size).toBeLessThanOrEqual(1);
+  expect(known.size).toBeLessThanOrEqual(done);
+  const moves = await at('hub').cliJson<{ items: { phase: string; finished: boolean }[] }>(['--all', 'spanner', 'moves']);
+  expect(moves.items.filter(({ finished }) => !finished)).toEqual([]);
+  expect(new Set(moves.items.map(({ phase }) => phase))).toEqual(new Set(['CONFIRMED', 'UNDONE']));
+});
