@@ -50,8 +50,7 @@ function rows<T>(id: string, sql: string, ...parameters: readonly unknown[]): re
 beforeAll(async () => {
   const tree = join(folder, 'tree');
   mkdirSync(join(tree, 'modules'), { recursive: true });
-  for (const name of NAMES)
-    writeFileSync(join(tree, `${name}.vgo`), `match: ${name}\nmodules: [marks]\nvars: { marks: ${marks(name)} }\n`);
+  for (const name of NAMES) writeFileSync(join(tree, `${name}.vgo`), `match: ${name}\nmodules: [marks]\nvars: { marks: ${marks(name)} }\n`);
   writeFileSync(
     join(tree, 'modules', 'marks.vgo'),
     'name: marks\nresources:\n  - { name: mark, type: exec, command: "echo run >> {{ .Vars.marks }}", onlyif: "true" }\n',
@@ -90,7 +89,8 @@ interface Row {
   readonly envoy_id: string;
 }
 const owner = (name: string): Row => rows<Row>('hub', 'select * from roster where hostname = ?', name)[0]!;
-const openMoves = (): number => rows<{ n: number }>('hub', "select count(*) n from moves where phase in ('INTENT', 'READY', 'COMMITTED') or unfinished = 1")[0]!.n;
+const openMoves = (): number =>
+  rows<{ n: number }>('hub', "select count(*) n from moves where phase in ('INTENT', 'READY', 'COMMITTED') or unfinished = 1")[0]!.n;
 
 /** What is seen from outside: which site has the envoy live, and what the agent follows. */
 async function look(agent: SiteAgent): Promise<void> {
@@ -133,7 +133,9 @@ test('kill -9 at every step of a move', async () => {
     await at(party).start(`${point}=kill`);
     await eventually(async () => expect((await linked()).sort()).toEqual(['a', 'b']), { timeoutMs: 15_000, everyMs: 200 });
     // dies under the command, or soon after it
-    await at('hub').cli(['spanner', 'reassign', 'mover', '--to', to, '--max-rate', '100/s']).catch(() => '');
+    await at('hub')
+      .cli(['spanner', 'reassign', 'mover', '--to', to, '--max-rate', '100/s'])
+      .catch(() => '');
     const waking = setInterval(() => agents[0]!.wake(), 400);
     try {
       await Promise.race([
