@@ -23,6 +23,8 @@ export type HubEnrollmentParts = Pick<ServerParts, 'advertised' | 'clock' | 'des
   readonly sites: Sites;
   /** the site of the live envoy of that name */
   takenBy(hostname: string): Promise<string | undefined>;
+  /** @throws CodedError HUB_BEHIND while the hub does not know what it did before */
+  assertCaughtUp(): void;
 };
 
 interface Order extends CheckedRequest {
@@ -48,6 +50,7 @@ export class HubEnrollment {
 
   /** @throws CodedError as listed in server.md §6.6 */
   async enroll(request: EnrollRequest, address: string): Promise<EnrollResult> {
+    this.#parts.assertCaughtUp();
     const checked = await this.#parts.desk.check(request);
     return await this.#turns.take(checked.token?.id ?? request.hostname, () => this.#enroll({ ...checked, request, address }));
   }
@@ -88,6 +91,7 @@ export class HubEnrollment {
   /** A token of the hub shown at a site. */
   async #spendFor(siteId: string, request: EnrollRequest, address: string) {
     const { desk, sites } = this.#parts;
+    this.#parts.assertCaughtUp();
     const checked = await desk.check(request);
     const shown = checked.token;
     if (shown === undefined) throw new CodedError('TOKEN_UNKNOWN', 'an enrolment token is needed');

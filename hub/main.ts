@@ -40,8 +40,8 @@ export const hubRole: SiteRole = async (site) => {
   });
   const trust: HubTrust = new HubTrust(parts, sites, (siteId, reason) => links.drop(siteId, reason));
   const takenBy = async (hostname: string) => (await parts.store.roster.byHostname(hostname))[0]?.ownerSite;
-  const enrollment = new HubEnrollment({ ...parts, sites, takenBy });
-  const permits = new HubPermits(parts, (siteId) => sites.session(siteId));
+  const enrollment = new HubEnrollment({ ...parts, sites, takenBy, assertCaughtUp: () => moving.mover.sequence.assertCaughtUp() });
+  const permits = new HubPermits(parts, { ids: () => sites.list().map(({ id }) => id), session: (siteId) => sites.session(siteId) });
   /** kinds that sites may ask */
   const answers: readonly Answer[] = [
     ...moving.answers,
@@ -83,6 +83,7 @@ export const hubRole: SiteRole = async (site) => {
     ]),
     up: async ({ rpcPort }) => {
       await moving.start();
+      permits.start();
       if (settings.spanner.own_envoys) {
         const own = {
           ...newSite(identity.siteId, 'settings', clock.now()),
@@ -108,6 +109,7 @@ export const hubRole: SiteRole = async (site) => {
     },
     stop: async () => {
       links.stop();
+      permits.stop();
       endOwn();
       await moving.stop();
       await releases.stop();

@@ -11,6 +11,14 @@ export const PERMIT_LIFE_MS = 7 * 86_400_000;
 /** With less left a permit is not counted: a site that is cut off now shall have some for days. */
 const FRESH_MS = 3 * 86_400_000;
 
+const EVERY_MS = 3_600_000;
+
+export interface PermitSites {
+  ids(): readonly string[];
+  /** the open one of a site */
+  session(siteId: string): LinkSession | undefined;
+}
+
 type Parts = Pick<ServerParts, 'clock' | 'identity' | 'log' | 'store' | 'trail'>;
 
 export class HubPermits {
@@ -18,17 +26,37 @@ export class HubPermits {
   readonly #parts: Parts;
   readonly #turns = new Turns();
 
-  /** @param session the open one of a site */
-  constructor(parts: Parts, session: (siteId: string) => LinkSession | undefined) {
+  readonly #sites: PermitSites;
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(parts: Parts, sites: PermitSites) {
     this.#parts = parts;
+    this.#sites = sites;
     this.answers = [
       answers(permitSpent, async ({ spent }, { from }) => {
         for (const use of spent) await this.#used(from, use);
-        const open = session(from);
+        const open = sites.session(from);
         if (open !== undefined) void this.linked(open);
         return {};
       }),
     ];
+  }
+
+  /** A link that holds for weeks has its permits replaced before they end. */
+  start(): void {
+    this.#timer = setInterval(() => void this.#all(), EVERY_MS);
+    this.#timer.unref();
+  }
+
+  stop(): void {
+    clearInterval(this.#timer);
+  }
+
+  async #all(): Promise<void> {
+    for (const siteId of this.#sites.ids()) {
+      const session = this.#sites.session(siteId);
+      if (session !== undefined) await this.linked(session);
+    }
   }
 
   /** As {@link topUp}; a link is worth more than permits. */

@@ -77,7 +77,7 @@ interface Pair {
 async function pair(wanted = 3, siteId = 'a'): Promise<Pair> {
   const [hub, spoke] = [await partsOf(hubKeys), await partsOf(keysOf(siteId, SPOKE_SCOPES), wanted)];
   let [toSpoke, toHub]: (LinkSession | undefined)[] = [];
-  const given = new HubPermits(hub, () => toSpoke);
+  const given = new HubPermits(hub, { ids: () => [siteId], session: () => toSpoke });
   const held = new SpokePermits(spoke, () => toHub);
   const tokens = new EnrollTokens({ store: spoke.store, bcrypt, trail: spoke.trail, clock: spoke.clock, cost: 4, pin: '0'.repeat(64) });
   tokens.permits = held;

@@ -61,6 +61,7 @@ export const enroll = route({
     'NO_ROUTE',
     'SPOKE_DRAINING',
     'SPOKE_UNAVAILABLE',
+    'HUB_BEHIND',
   ],
 });
 

@@ -204,7 +204,7 @@ export class HubAndSpokes {
       readonly spoke?: Readonly<Record<string, Readonly<Record<string, unknown>>>>;
     } = {},
   ): Promise<void> {
-    this.hub = await RoleSite.make('hub', { ...more.hub, spanner: { role: 'hub', heartbeat: '300ms', ...more.hub?.['spanner'] } });
+    this.hub = await RoleSite.make('hub', { ...more.hub, spanner: { role: 'hub', heartbeat: '1s', ...more.hub?.['spanner'] } });
     await this.hub.start();
     const tokens: Record<string, string> = {};
     for (const [id, globs] of Object.entries(patterns)) {
@@ -226,7 +226,7 @@ export class HubAndSpokes {
             spoke_id: id,
             hub_addr: this.hub.address,
             join_token_file: JOIN_TOKEN,
-            heartbeat: '300ms',
+            heartbeat: '1s',
             ...more.spoke?.['spanner'],
           },
         },

@@ -234,12 +234,18 @@ describe('at a spoke', () => {
     const token = await hub.token('*');
     const sites = [hub, a, b];
     const wanted = Array.from({ length: 100 }, (_, index) => ({ site: sites[index % 3]!, hostname: fresh(index % 2 === 0 ? 'a' : 'b') }));
-    const answers = await Promise.all(wanted.map(({ site, hostname }) => post(site, request(hostname, token))));
+    // whoever is told to come back does so with the same keys, as an agent would
+    const decided = async (site: RoleSite, asked: EnrollRequest) => {
+      let answer = await post(site, asked);
+      for (let i = 0; i < 10 && answer.status === 503; i++) answer = await post(site, asked);
+      return answer;
+    };
+    const answers = await Promise.all(wanted.map(({ site, hostname }) => decided(site, request(hostname, token))));
     expect(answers.filter(({ status }) => status === 201)).toHaveLength(1);
     expect(new Set(answers.filter(({ status }) => status !== 201).map(({ code }) => code))).toEqual(new Set(['TOKEN_ALREADY_SPENT']));
     const made = (await Promise.all(wanted.map(({ hostname }) => owners(hostname)))).flat();
     expect(made).toHaveLength(1);
-  }, 60_000);
+  }, 120_000);
 });
 
 describe('a request that is played elsewhere', () => {
@@ -359,8 +365,10 @@ describe('while a part is away', () => {
       expect.arrayContaining([one!.id, two!.id]),
     );
     expect(await a.audit('token.created')).toContainEqual(expect.objectContaining({ data: expect.objectContaining({ permit: used }) }));
-    expect((await post(b, request(fresh('b'), two!.token))).code).toBe('TOKEN_UNKNOWN');
-    expect((await post(a, request(fresh('a'), ofTheHub))).status).toBe(201);
+    // each comes back in its own time
+    const back = { timeoutMs: 20_000 };
+    await eventually(async () => expect((await post(b, request(fresh('b'), two!.token))).code).toBe('TOKEN_UNKNOWN'), back);
+    await eventually(async () => expect((await post(a, request(fresh('a'), ofTheHub))).status).toBe(201), back);
     expect((await post(a, request(fresh('a'), two!.token))).status).toBe(201);
   }, 90_000);
 });

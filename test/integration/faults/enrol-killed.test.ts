@@ -13,7 +13,7 @@ import { makeSite, type Site } from '../../harness/site.ts';
 const SETTINGS = {
   enrollment: { token_bcrypt_cost: 10 },
   server: { threads: 1 },
-  spanner: { heartbeat: '300ms' },
+  spanner: { heartbeat: '500ms' },
 };
 const folder = mkdtempSync(join(tmpdir(), 'vigo-enrol-'));
 let csr = '';
