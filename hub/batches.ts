@@ -8,6 +8,7 @@ import type { DrainRow } from '../server/store/drains.ts';
 import { STEP } from '../server/store/moves.ts';
 import type { RosterRow } from '../server/store/roster.ts';
 import type { Tables } from '../server/store/store.ts';
+import { assertMayLeave, assertRouted } from './leaving.ts';
 import type { HubMoveParts, MoveSites } from './move-ports.ts';
 import type { Mover } from './mover.ts';
 import { Pace, perSecond } from './pace.ts';
@@ -149,7 +150,10 @@ export class Batches {
       if (to.state !== 'active') throw new CodedError('SPOKE_DRAINING', `${id} is ${to.state} and takes no envoys`);
       if (id === wanted.site && wanted.kind !== 'take_back') throw new CodedError('BAD_REQUEST', `${id} cannot take its own envoys`);
     }
-    if (whole(wanted.kind)) this.#assertMayLeave(wanted);
+    if (whole(wanted.kind)) {
+      assertMayLeave(wanted, sites);
+      assertRouted(wanted.site, await this.plan(wanted));
+    }
     const total = whole(wanted.kind) ? await store.roster.count(wanted.site) : (wanted.envoys ?? []).length;
     const now = clock.now();
     const row: DrainRow = {
@@ -184,18 +188,6 @@ export class Batches {
     this.#at('drain.started');
     await this.#run(row);
     return row;
-  }
-
-  #assertMayLeave({ kind, site }: Wanted): void {
-    const { sites } = this.#parts;
-    const now = sites.get(site);
-    if (now === undefined || now.state === 'removed')
-      throw new CodedError('NOT_FOUND', `no spoke ${site}`, { hint: 'vigocli spanner spoke list' });
-    if (kind === 'drain' && now.state !== 'active') throw new CodedError('PRECONDITION_FAILED', `${site} is ${now.state}, not active`);
-    if (kind === 'evacuate' && sites.session(site) !== undefined)
-      throw new CodedError('PRECONDITION_FAILED', `${site} is linked and answers`, { hint: `vigocli spanner spoke drain ${site}` });
-    if (kind === 'evacuate' && now.state !== 'active' && now.state !== 'draining')
-      throw new CodedError('PRECONDITION_FAILED', `${site} is ${now.state}`);
   }
 
   /** Ends what runs for a site; what moves already is carried through. A drained one or one that drains serves again. */

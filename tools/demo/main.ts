@@ -144,7 +144,7 @@ async function reassign(client: ApiClient, table: LiveTable): Promise<void> {
 async function drainAndBack(client: ApiClient, table: LiveTable): Promise<void> {
   say('\nDraining south ...');
   table.leave();
-  await cli('hub', ['spanner', 'spoke', 'drain', 'south', '--max-rate', '10/s']);
+  await cli('hub', ['spanner', 'spoke', 'drain', 'south', '--to', 'north', '--max-rate', '10/s']);
   await converge(client, table, 'the drain of south', () => 'north');
   say('Drained: south owns nobody and holds no result. Taking it back ...');
   table.leave();
