@@ -4,6 +4,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, jest, test } from '@jest/globals';
 import Sqlite from 'better-sqlite3';
+import { type ApiClient, createApiClient } from '../../../cli/api-client.ts';
+import { connectionOf } from '../../../cli/settings.ts';
+import { listSpokes } from '../../../core/api/spanner.ts';
+import { reassign as reassignRoute } from '../../../core/api/spanner-moves.ts';
 import { FAILPOINTS, type Failpoint } from '../../../server/failpoints.ts';
 import { eventually } from '../../harness/eventually.ts';
 import { judgeHistory, MoveHistory } from '../../harness/move-history.ts';
@@ -79,10 +83,20 @@ afterAll(async () => {
   rmSync(folder, { recursive: true, force: true });
 }, 60_000);
 
-async function linked(): Promise<string[]> {
-  const { items } = await at('hub').cliJson<{ items: { id: string; link: { state: string } }[] }>(['spanner', 'spoke', 'list']);
-  return items.filter(({ link }) => link.state === 'up').map(({ id }) => id);
+/** Asked in this process: a program started for every question would be most of the time. */
+async function asked<T>(work: (client: ApiClient) => Promise<T>): Promise<T> {
+  const client = createApiClient(connectionOf({ dataDir: at('hub').dataDir }, {}), {
+    signal: new AbortController().signal,
+  });
+  try {
+    return await work(client);
+  } finally {
+    client.close();
+  }
 }
+
+const linked = () =>
+  asked(async (client) => (await client.call(listSpokes)).items.filter(({ link }) => link.state === 'up').map(({ id }) => id));
 
 interface Row {
   readonly owner_site: string;
@@ -131,9 +145,7 @@ const allLinked = () => eventually(async () => expect((await linked()).sort()).t
 async function reassign(): Promise<{ readonly from: string; readonly to: string }> {
   const { owner_site: from } = owner('mover');
   const to = from === 'a' ? 'b' : 'a';
-  await at('hub')
-    .cli(['spanner', 'reassign', 'mover', '--to', to, '--max-rate', '100/s'])
-    .catch(() => '');
+  await asked((client) => client.call(reassignRoute, { body: { target: 'mover', to, max_rate: '100/s' } })).catch(() => undefined);
   return { from, to };
 }
 
