@@ -8,11 +8,13 @@ import { Redactor } from '../core/base/redaction.ts';
 import { VERSION } from '../core/base/version.ts';
 import type { RunReport } from '../core/policy/outcome.ts';
 import type { Traits } from '../core/traits/delta.ts';
+import { abortedRun } from './aborted-run.ts';
 import { type CheckInParts, checkIn, heldIsStale } from './check-in.ts';
 import { converge } from './converge/converge.ts';
 import type { RunTrace } from './converge/run-parts.ts';
 import { type AgentIdentity, openIdentity } from './enroll/identity.ts';
 import { certificateHasEnded, certificateIsDue, renewCertificate } from './enroll/renew.ts';
+import { finishSuccession, followSuccession, type NewFleet, showsForeignRoot } from './enroll/succession.ts';
 import { GrpcLink } from './link/grpc-link.ts';
 import { Home } from './link/home.ts';
 import { Sequence } from './link/sequence.ts';
@@ -59,12 +61,15 @@ export class Agent {
   readonly #traits: TraitSource;
   readonly #results: ResultSender;
   readonly #sequence: Sequence;
+  #moved: NewFleet | undefined;
   #identity: AgentIdentity;
   #trust: TrustStore;
   #home: Home;
   #link: GrpcLink;
   #secrets: SecretSource;
   #opened: Promise<Machine> | undefined;
+  /** a server showed a certificate of another root */
+  #foreign = false;
   #header: { readonly hash: string; readonly at: number } | undefined;
 
   constructor(parts: { readonly settings: AgentSettings; readonly clock: Clock; readonly log: Logger; readonly redactor?: Redactor }) {
@@ -72,6 +77,7 @@ export class Agent {
     this.settings = settings;
     this.#clock = parts.clock;
     this.#log = parts.log;
+    this.#moved = finishSuccession(settings.configDir);
     this.#redactor = parts.redactor ?? new Redactor();
     this.#identity = this.#openIdentity();
     this.state = openStateStore(join(settings.stateDir, 'state'));
@@ -84,7 +90,7 @@ export class Agent {
     });
     this.#results = new ResultSender(this.state, settings.result_cache_cycles);
     this.#trust = this.#openTrust();
-    this.#home = new Home({ enrolled: this.#identity, configured: settings, trust: this.#trust, state: this.state, log: parts.log });
+    this.#home = this.#openHome();
     this.#link = this.#openLink();
     this.#secrets = this.#openSecrets();
   }
@@ -100,8 +106,8 @@ export class Agent {
   #openIdentity(): AgentIdentity {
     const { settings } = this;
     return openIdentity(settings.configDir, {
-      fleetId: settings.fleet_id,
-      siteId: settings.site_id,
+      fleetId: this.#moved?.fleetId ?? settings.fleet_id,
+      siteId: this.#moved?.siteId ?? settings.site_id,
       ownerEpoch: settings.owner_epoch,
       hostname: settings.hostname ?? '',
     });
@@ -109,6 +115,10 @@ export class Agent {
 
   #openTrust(): TrustStore {
     return new TrustStore({ rootPublicKey: this.#identity.rootPublicKey, fleetId: this.#identity.fleetId, facts: this.state.facts });
+  }
+
+  #openHome(): Home {
+    return new Home({ enrolled: this.#identity, configured: this.settings, trust: this.#trust, state: this.state, log: this.#log });
   }
 
   #openLink(): GrpcLink {
@@ -179,6 +189,7 @@ export class Agent {
     this.#home.beginCycle();
     try {
       await this.#reportAborted();
+      if (this.#foreign) await this.#lookForSuccession(signal);
       if (certificateIsDue(this.#identity, this.#now())) await this.#renew(signal);
       await this.#results.drain(this.#link, signal);
       const reply = await checkIn(this.#checkInParts(), traits, signal);
@@ -191,8 +202,20 @@ export class Agent {
     }
   }
 
+  /** Whether the root that a server shows succeeds ours; if so, this envoy belongs to the new fleet from here on. */
+  async #lookForSuccession(signal: AbortSignal): Promise<void> {
+    this.#foreign = false;
+    const moved = await followSuccession(this.#identity, this.settings.configDir, this.#home.apiUrl, signal);
+    if (moved === undefined) return;
+    this.#moved = moved;
+    this.#reopen();
+    this.#log.warn('the fleet of this envoy was succeeded by another', { fleet_id: moved.fleetId, site_id: moved.siteId });
+  }
+
   async #remember(problem: CodedError): Promise<void> {
     const { facts } = this.state;
+    // the next cycle looks whether the root it shows succeeds ours
+    this.#foreign = showsForeignRoot(problem);
     if (problem.code === 'BUNDLE_REJECTED') {
       this.#log.error('the answer of the server was refused, the held policy stays', { code: problem.code, reason: problem.message });
       await this.#unlessFull(() => facts.set('bundleRejected', problem.message));
@@ -243,13 +266,20 @@ export class Agent {
       offsetMs: this.#link.clockOffsetMs,
       signal,
     });
+    this.#reopen();
+    this.#log.info('the certificate was renewed', {});
+  }
+
+  /** With the keys and certificates that lie in the config directory now. */
+  #reopen(): void {
     const { clockOffsetMs } = this.#link;
     this.#link.close();
     this.#identity = this.#openIdentity();
+    this.#trust = this.#openTrust();
+    this.#home = this.#openHome();
     this.#link = this.#openLink();
     this.#link.clockOffsetMs = clockOffsetMs;
     this.#secrets = this.#openSecrets();
-    this.#log.info('the certificate was renewed', {});
   }
 
   /** A run that started and never reported: the process was killed in it. */
@@ -257,22 +287,7 @@ export class Agent {
     const open = this.state.facts.get('openRun');
     const held = this.state.policy.held();
     if (open === undefined || open === null || held?.body === undefined) return;
-    const report: RunReport = {
-      run_id: open.runId,
-      body_hash: held.body.sha256,
-      policy_hash: held.body.policyHash,
-      release: held.header.release,
-      owner_epoch: held.header.owner_epoch,
-      epoch: held.header.epoch,
-      seq: held.header.seq,
-      started_at: open.startedAt,
-      ended_at: open.startedAt,
-      mode: open.mode === 'observe' || open.mode === 'dry_run' ? open.mode : 'enforce',
-      partial: 'aborted',
-      flags: [],
-      outcomes: [],
-    };
-    await this.#results.keep(report);
+    await this.#results.keep(abortedRun(open, held.header, held.body));
     await this.state.facts.set('openRun', null);
   }
 

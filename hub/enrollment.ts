@@ -108,6 +108,7 @@ export class HubEnrollment {
             hint: 'enrol at the hub: it asks the site that has the envoy',
           });
         await this.#spend(token, order, siteId);
+        failpoint('enroll.spent');
         this.#claim(request.hostname, siteId);
       }
       const { id, pattern, labels } = token;

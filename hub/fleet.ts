@@ -4,8 +4,10 @@ import type { Handler } from '../server/rest/handler.ts';
 import type { RoleSite } from '../server/role.ts';
 import { pairedSessions } from '../server/spanner/paired.ts';
 import { answerQueries } from '../server/spanner/site/query.ts';
+import { answerRunsTail } from '../server/spanner/site/runs-tail.ts';
 import type { RosterStore } from '../server/store/roster.ts';
 import { type AskedSite, Asking } from './fan-out/ask.ts';
+import { followHandler } from './fan-out/follow.ts';
 import { fanOutHandlers } from './fan-out/handlers.ts';
 import type { SiteRegistry, SiteState } from './sites.ts';
 
@@ -37,7 +39,7 @@ export function createHubFleet(site: RoleSite, sites: SiteRegistry, ownerOf: (na
   const { parts, ownHandlers } = site;
   const { siteId } = parts.identity;
   // without envoys of its own the hub still has tokens, secrets and an audit log
-  const [own] = pairedSessions({ siteId, answers: [] }, { siteId, answers: [answerQueries(ownHandlers)] });
+  const [own] = pairedSessions({ siteId, answers: [] }, { siteId, answers: [answerQueries(ownHandlers), answerRunsTail(site.parts)] });
   const asked = (): readonly AskedSite[] => [
     { id: siteId, session: own, heardAt: parts.clock.now() },
     ...sites
@@ -53,5 +55,8 @@ export function createHubFleet(site: RoleSite, sites: SiteRegistry, ownerOf: (na
     metrics: parts.metrics,
     clock: parts.clock,
   });
-  return { asking, handlers: fanOutHandlers(ownHandlers, { asking, ownerOf, clock: parts.clock }) };
+  return {
+    asking,
+    handlers: [...fanOutHandlers(ownHandlers, { asking, ownerOf, clock: parts.clock }), followHandler(asking, parts.clock)],
+  };
 }

@@ -1,5 +1,5 @@
 /** Joins of spokes: one use, one key, the same answer to the same keys; and a whole first start against a hub that answers over HTTPS. */
-import { cpSync, mkdtempSync, renameSync } from 'node:fs';
+import { cpSync, existsSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
@@ -8,9 +8,15 @@ import { canonicalBytes } from '../core/base/json.ts';
 import { openDelegation } from '../core/crypto/delegation.ts';
 import { signFor } from '../core/crypto/domain.ts';
 import { newSigningKey } from '../core/crypto/ed25519.ts';
+import { openSuccession } from '../core/crypto/succession.ts';
 import { parseJoinToken } from '../server/identity/join-token.ts';
+import { dataPaths } from '../server/identity/paths.ts';
+import { openIdentity } from '../server/identity/server-identity.ts';
+import { carryThroughJoin, intendJoin } from '../server/identity/succeed.ts';
 import { identityOf, joinRequest, makeHub, type TestHub, tokenFor } from '../test/harness/linked-sites.ts';
+import { TestSite } from '../test/harness/test-site.ts';
 
+const NAMES = { dns: ['localhost'], ips: ['127.0.0.1'] };
 let hub: TestHub;
 beforeAll(async () => {
   hub = await makeHub([]);
@@ -105,4 +111,31 @@ test.each([
   `vgt_dc1_${'0'.repeat(64)}_${'0'.repeat(64)}_aHR0cHM6Ly94`,
 ])('no join token: "%s"', (text) => {
   expect(() => parseJoinToken(text)).toThrow(expect.objectContaining(code('TOKEN_UNKNOWN')));
+});
+
+test('a stand-alone server that joins keeps its key, and a crash in the middle is carried through', async () => {
+  const site = new TestSite();
+  await site.init();
+  const paths = dataPaths(site.dataDir);
+  const before = await openIdentity(paths, { names: NAMES, certDays: 30, now: Date.now() });
+  const request = await joinRequest(await tokenFor(hub, 'dc8'), site.dataDir);
+  const reply = await ask(request);
+  intendJoin(paths, reply, readFileSync(paths.settings, 'utf8'), Date.now());
+  await expect(site.start()).rejects.toMatchObject({ hint: expect.stringContaining('vigosrv join') });
+  const intent = readFileSync(join(paths.keys, 'joining.json'));
+  carryThroughJoin(paths);
+  // as if it had been killed before its last step, however often
+  for (let i = 0; i < 2; i++) {
+    writeFileSync(join(paths.keys, 'joining.json'), intent);
+    carryThroughJoin(paths);
+  }
+  const after = await openIdentity(paths, { names: NAMES, certDays: 30, now: Date.now() });
+  expect([after.siteId, after.hubSite, after.fleetId]).toEqual(['dc8', 'hub', hub.parts.identity.fleetId]);
+  expect([after.keyId, after.rootPin]).toEqual([before.keyId, hub.parts.identity.rootPin]);
+  expect(after.succession).toMatchObject({ fleetId: before.fleetId, siteId: 'main' });
+  const succession = openSuccession(before.rootPublicKey, before.fleetId, after.succession!.signed);
+  expect(succession).toMatchObject({ site_id: 'dc8', root_ca: after.rootCa });
+  expect(readFileSync(join(paths.keys, 'former', 'fleet.json'), 'utf8')).toContain(before.fleetId);
+  expect(existsSync(join(paths.keys, 'root.key'))).toBe(false);
+  rmSync(site.dir, { recursive: true });
 });

@@ -17,7 +17,7 @@ import type { HubLink } from '../spoke/hub-link.ts';
 import { eventually } from '../test/harness/eventually.ts';
 import { dialler, joinedSpoke, makeHub, type SpokeKeys, type TestHub } from '../test/harness/linked-sites.ts';
 
-const HEARTBEAT_MS = 200;
+const HEARTBEAT_MS = 500;
 const echo = kind(
   'test.echo',
   z.object({ text: z.string(), wait_ms: z.number().default(0) }),
@@ -132,7 +132,7 @@ describe('what crosses a link', () => {
   });
 
   test('many pieces arrive whole, while small words pass between them', async () => {
-    const size = 20 * 1024 * 1024 + 17;
+    const size = 12 * 1024 * 1024 + 17;
     const large = up.requestData(bulk, { bytes: size });
     const small = await up.request(echo, { text: 'between' });
     const { body, data } = await large;
@@ -265,6 +265,24 @@ describe('who is not let in', () => {
     start('x', { revoked: (reason) => told.push(reason) });
     await eventually(() => expect(told[0]).toContain('revoked'));
     expect(hub.sites.session('x')).toBeUndefined();
+  });
+
+  test('more greetings of one host than a host has use for', async () => {
+    const silent = Array.from({ length: 12 }, () => channelOf(spokes.get('e')!));
+    const failures = await Promise.all(
+      silent.map(
+        (channel) =>
+          new Promise<string>((resolve) => {
+            channel.onFrame(() => resolve('challenged'));
+            channel.onClose(() => resolve(channel.failure?.code ?? 'closed'));
+          }),
+      ),
+    );
+    for (const channel of silent) channel.close();
+    expect(failures.filter((each) => each === 'challenged')).toHaveLength(8);
+    expect(failures.filter((each) => each === 'OVERLOADED')).toHaveLength(4);
+    // those that went away are forgotten
+    await eventually(() => expect(greeting(spokes.get('e')!)).resolves.toMatchObject({ siteId: 'hub' }));
   });
 
   test('agents on the link, and servers among the agents', async () => {

@@ -21,13 +21,17 @@ export interface HubLinksParts {
   certificate(): string;
 }
 
-/** Greetings that may be under way at once. */
+/** Greetings that may be under way at once: in all, and from one host, so that one cannot keep the others out. */
 const MOST_GREETINGS = 64;
+const MOST_OF_A_HOST = 8;
+
+const hostOf = (address: string): string => address.slice(0, address.lastIndexOf(':'));
 
 export class HubLinks {
   readonly #parts: HubLinksParts;
   readonly #open = new Set<Session>();
-  #greetings = 0;
+  /** hosts of those under way */
+  readonly #greetings: string[] = [];
   #stopped = false;
 
   constructor(parts: HubLinksParts) {
@@ -36,15 +40,17 @@ export class HubLinks {
 
   start(): void {
     this.#parts.server.rpc.onStream((stream) => {
-      if (this.#stopped || this.#greetings >= MOST_GREETINGS) {
+      const host = hostOf(stream.address);
+      const same = this.#greetings.filter((each) => each === host).length;
+      if (this.#stopped || this.#greetings.length >= MOST_GREETINGS || same >= MOST_OF_A_HOST) {
         stream.close(new CodedError('OVERLOADED', 'too many links are being made', { retryAfterSeconds: 5 }));
         return;
       }
-      this.#greetings += 1;
+      this.#greetings.push(host);
       void this.#accept(stream)
         .catch((thrown: unknown) => this.#refused(stream, thrown))
         .finally(() => {
-          this.#greetings -= 1;
+          this.#greetings.splice(this.#greetings.indexOf(host), 1);
         });
     });
   }

@@ -177,7 +177,14 @@ export class SiteRegistry implements Sites {
     const before = this.#links.get(siteId)?.session;
     this.#links.set(siteId, { ...NEVER, session, since: this.#clock.now(), heartbeat: facts, heartbeatAt: this.#clock.now() });
     before?.close('a newer link of the site took its place');
-    for (const listener of this.#onSession) await listener(session);
+    for (const listener of this.#onSession) {
+      try {
+        await listener(session);
+      } catch (thrown) {
+        // a site of the release before does without what it does not know yet
+        if (!(thrown instanceof CodedError) || thrown.code !== 'UNIMPLEMENTED') throw thrown;
+      }
+    }
   }
 
   beat(session: LinkSession, heartbeat: JsonObject, clockOffsetMs: number | undefined): void {

@@ -7,6 +7,7 @@ import { type Delegation, openDelegation, openRevocation, signRevocation } from 
 import { newSigningKey } from '../core/crypto/ed25519.ts';
 import { codecs } from '../proto/load.ts';
 import { openIdentity } from '../server/identity/server-identity.ts';
+import { delegateSpoke } from '../server/identity/sign-spoke.ts';
 import { trustAnswers } from '../server/spanner/site/trust.ts';
 import type { HubLink } from '../spoke/hub-link.ts';
 import { renewIdentity } from '../spoke/renewal.ts';
@@ -127,4 +128,17 @@ test('a spoke that was removed may be added again, as another authority', async 
   expect(hub.sites.get('gone')).toMatchObject({ state: 'joining', epoch: 1, patterns: [] });
   await expect(hub.spokes.add({ id: 'stays', ttl_s: 60 }, TESTER, 'r')).rejects.toMatchObject({ code: 'DUPLICATE_SPOKE' });
   await expect(hub.spokes.add({ id: 'hub', ttl_s: 60 }, TESTER, 'r')).rejects.toMatchObject({ code: 'BAD_REQUEST' });
+});
+
+test('an envoy asks for another delegation in the last third of the one it holds, and the newer one takes its place', async () => {
+  const { trust } = await hub.site.enroll('web2.example.com');
+  const { paths, identity } = hub.parts;
+  const server = { fleetId: identity.fleetId, siteId: 'dc9', serverId: identity.serverId, publicKey: newSigningKey().publicKey, epoch: 1 };
+  const now = Date.now();
+  const { keyId } = await trust.learn(delegateSpoke(paths, server, now));
+  expect([59, 61, 100, -1].map((days) => trust.keyIds(now + days * DAY).includes(keyId))).toEqual([true, false, false, false]);
+  const next = delegateSpoke(paths, server, now + 61 * DAY);
+  await trust.learn(next);
+  expect(trust.keyIds(now + 62 * DAY)).toContain(keyId);
+  expect(trust.key(keyId)?.delegation.serial).toBe((JSON.parse(next.record) as Delegation).serial);
 });

@@ -1,5 +1,5 @@
 /** The hub's part in the trust of its sites: their delegations and CAs are renewed, revocations spread at once, and whoever is revoked loses its link. */
-import { messageOf } from '../core/base/errors.ts';
+import { CodedError, messageOf } from '../core/base/errors.ts';
 import type { SignedRecord } from '../core/crypto/delegation.ts';
 import { certifySiteCa, delegateSpoke } from '../server/identity/sign-spoke.ts';
 import type { ServerParts } from '../server/parts.ts';
@@ -7,6 +7,9 @@ import { renewIdentityKind, revocationsKind } from '../server/spanner/kinds/trus
 import { type Answer, answers, type LinkSession } from '../server/spanner/link.ts';
 import { datesOf, delegationsOf, serialOf } from './delegations.ts';
 import type { SiteRegistry } from './sites.ts';
+
+/** One renewal in two months is usual. */
+const MOST_DELEGATIONS = 20;
 
 type Parts = Pick<ServerParts, 'clock' | 'identity' | 'log' | 'paths' | 'revocations' | 'store' | 'trail'>;
 
@@ -45,6 +48,11 @@ export class HubTrust {
     const { clock, identity, paths, store, trail } = this.#parts;
     const site = this.#sites.get(siteId)!;
     const now = clock.now();
+    const earlier = delegationsOf(site).filter((each) => datesOf(each).not_after > now);
+    if (earlier.length >= MOST_DELEGATIONS)
+      throw new CodedError('RATE_LIMITED', `${siteId} has ${earlier.length} delegations that have not run out`, {
+        retryAfterSeconds: 86_400,
+      });
     const ca = csr === null ? null : await certifySiteCa(paths, siteId, csr, now);
     const publicKey = Buffer.from(site.serverKey, 'base64');
     const delegation = delegateSpoke(
@@ -53,7 +61,7 @@ export class HubTrust {
       now,
     );
     // those before stay good until they run out: a removal must be able to revoke them
-    const held = [delegation, ...delegationsOf(site).filter((each) => datesOf(each).not_after > now)];
+    const held = [delegation, ...earlier];
     await store.transaction(async (tx) => {
       await tx.sites.update(siteId, { delegation: JSON.stringify(held), ...(ca === null ? {} : { ca }) });
       await trail.record(tx, {

@@ -39,6 +39,9 @@ export const FAILPOINTS = [
   'site.enroll.made',
   'site.permit.taken',
   'permit.minted',
+  'release.fetched',
+  'release.written',
+  'release.swapped',
 ] as const;
 export type Failpoint = (typeof FAILPOINTS)[number];
 

@@ -25,7 +25,10 @@ async function verifyDaily({ store, identity, trail, metrics, log, settings, pat
   const keyOf = (keyId: string) => (keyId === identity.keyId ? identity.serverKey.publicKey : undefined);
   const { newest, hearsWitnesses } = await scopeOfCheck(store);
   const witnesses = hearsWitnesses ? await heardWitnesses(witnessFiles(settings.audit.witnesses, paths.root)) : [];
-  const findings = await verifyAudit({ store, fleetId: identity.fleetId, siteId: identity.siteId, keyOf, witnesses }, newest);
+  const findings = await verifyAudit(
+    { store, fleetId: identity.fleetId, siteId: identity.siteId, former: identity.succession, keyOf, witnesses },
+    newest,
+  );
   const [first] = findings;
   if (first === undefined) return;
   metrics.count('vigo_audit_verify_failures_total', findings.length);

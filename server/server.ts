@@ -27,6 +27,7 @@ import { prepareDirectories } from './identity/directories.ts';
 import { joinOnce } from './identity/join-hub.ts';
 import { Revocations } from './identity/revocations.ts';
 import { openIdentity } from './identity/server-identity.ts';
+import { isJoining } from './identity/succeed.ts';
 import { observeFleet } from './observe/fleet-metrics.ts';
 import { createMetrics } from './observe/metrics.ts';
 import type { ServerParts } from './parts.ts';
@@ -87,6 +88,10 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     const paths = await step(log, clock, 'directories', () => prepareDirectories(options.dataDir));
     const lock = await step(log, clock, 'lock', () => lockDataDirectory(join(paths.run, 'lock')));
     stops.push(() => lock.release());
+    if (isJoining(paths))
+      throw new CodedError('SETTINGS_INVALID', 'a join of this server to a hub was interrupted', {
+        hint: 'carry it through: vigosrv join',
+      });
     const { role, spoke_id: spokeId, join_token_file: tokenFile } = settings.spanner;
     if (role === 'spoke')
       await step(log, clock, 'join', () =>
@@ -111,7 +116,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
         const { newest, hearsWitnesses } = await scopeOfCheck(store);
         const witnesses = hearsWitnesses ? await heardWitnesses(witnessPaths) : [];
         await verifyNewest(
-          { store, fleetId: identity.fleetId, siteId: identity.siteId, keyOf, witnesses },
+          { store, fleetId: identity.fleetId, siteId: identity.siteId, former: identity.succession, keyOf, witnesses },
           Math.min(START_UP_LEAVES, newest),
         );
       } catch (thrown) {

@@ -10,7 +10,8 @@ import { tokenSpend, tokenUnspend } from '../server/spanner/kinds/enroll.ts';
 import type { LinkSession } from '../server/spanner/link.ts';
 import { isClearRefusal, makeOrdered } from '../server/spanner/site/enroll.ts';
 
-const ASK_MS = 10_000;
+/** An agent waits 30 s. */
+const ASK_MS = 20_000;
 
 type Parts = Pick<ServerParts, 'clock' | 'creation' | 'enrollment' | 'log' | 'store'>;
 

@@ -1,4 +1,5 @@
 /** Releases of a spoke as a part of its role: what its hub offers is fetched, checked and served. */
+import { failpoint } from '../server/failpoints.ts';
 import { ReleaseReceiver } from '../server/publish/receive.ts';
 import type { RoleSite } from '../server/role.ts';
 import { FETCH_BYTES } from '../server/spanner/kinds/releases.ts';
@@ -20,6 +21,7 @@ export function createSpokeReleases(
     store,
     temp: paths.temp,
     batchBytes: FETCH_BYTES,
+    onFetched: () => failpoint('release.fetched'),
     clock,
     log,
   });

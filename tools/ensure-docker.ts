@@ -44,17 +44,19 @@ function dockerdRuns(): boolean {
   });
 }
 
-function installed(): string | undefined {
-  const missing = [
-    ['dockerd', 'docker.io'],
-    ['debootstrap', 'debootstrap'],
-    ['iptables', 'iptables'],
-  ].filter(([program]) => !has(program!));
+const NEEDED = [
+  ['dockerd', 'docker.io'],
+  ['debootstrap', 'debootstrap'],
+  ['iptables', 'iptables'],
+] as const;
+
+function installed(needed: readonly (readonly [string, string])[] = NEEDED): string | undefined {
+  const missing = needed.filter(([program]) => !has(program));
   if (missing.length === 0) return undefined;
   if (!has('apt-get')) return `${missing.map(([program]) => program).join(', ')} missing, and this is no Debian`;
   process.stderr.write(`vigo: installing ${missing.map(([, name]) => name).join(', ')} (once) ...\n`);
   run('apt-get', ['update', '-q']);
-  const { ok, text } = run('apt-get', ['install', '-y', '-q', '--no-install-recommends', ...missing.map(([, name]) => name!)]);
+  const { ok, text } = run('apt-get', ['install', '-y', '-q', '--no-install-recommends', ...missing.map(([, name]) => name)]);
   return ok ? undefined : `apt-get does not install Docker: ${lastLine(text)}`;
 }
 
@@ -115,6 +117,13 @@ export async function ensureDocker(): Promise<string | undefined> {
     const { ok, text } = run('sh', [script, baseImage()]);
     return ok ? undefined : `the Debian image does not build: ${lastLine(text)}`;
   });
+}
+
+/** How compose is called here, once Docker is there: its own plug-in, or Debian's program. */
+export function ensureCompose(): { readonly argv: readonly string[] } | { readonly problem: string } {
+  if (run('docker', ['compose', 'version']).ok) return { argv: ['docker', 'compose'] };
+  const problem = installed([['docker-compose', 'docker-compose']]);
+  return problem === undefined ? { argv: ['docker-compose'] } : { problem };
 }
 
 if (import.meta.main) {

@@ -1,7 +1,7 @@
 /** `npm run images`: what `docker compose up` needs: Docker itself, the Debian base, the agent's executable, the list of packages, and both images. */
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { cpSync, mkdirSync, realpathSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { buildExecutable } from '../deploy/sea/build.ts';
 import { baseImage, ensureDocker } from './ensure-docker.ts';
@@ -25,6 +25,21 @@ function writeBillOfMaterials(): void {
   writeFileSync(join(build, 'sbom.cdx.json'), text);
 }
 
+/** What the Dockerfiles take of this folder, without the packages that only development needs: a third of it. */
+function makeContext(): string {
+  const context = join(build, 'context');
+  rmSync(context, { recursive: true, force: true });
+  run(process.execPath, [join(root, 'deploy', 'docker', 'production.ts'), context]);
+  cpSync(join(root, 'package-lock.json'), join(context, 'package-lock.json'));
+  const node = relative(root, realpathSync(join(root, 'node_modules', '.bin', 'node')));
+  cpSync(join(root, node), join(context, node));
+  mkdirSync(join(context, 'node_modules', '.bin'), { recursive: true });
+  symlinkSync(relative(join('node_modules', '.bin'), node), join(context, 'node_modules', '.bin', 'node'));
+  mkdirSync(join(context, '.vigo', 'build'), { recursive: true });
+  for (const name of ['vigo', 'sbom.cdx.json']) cpSync(join(build, name), join(context, '.vigo', 'build', name));
+  return context;
+}
+
 /** @returns why it cannot be done here, undefined when all images are there */
 export async function makeImages(say: (text: string) => void = () => undefined): Promise<string | undefined> {
   const problem = await ensureDocker();
@@ -34,9 +49,15 @@ export async function makeImages(say: (text: string) => void = () => undefined):
   say('building the agent');
   await buildExecutable('bin/vigo.ts', join(build, 'vigo'));
   writeBillOfMaterials();
-  for (const name of ['server', 'agent']) {
-    say(`building the image vigo-${name}`);
-    run('docker', ['build', '-q', '-f', `deploy/docker/${name}.Dockerfile`, '--build-arg', `BASE=${BASE}`, '-t', `vigo-${name}`, '.']);
+  const context = makeContext();
+  try {
+    for (const name of ['server', 'agent']) {
+      say(`building the image vigo-${name}`);
+      const file = join(context, 'deploy', 'docker', `${name}.Dockerfile`);
+      run('docker', ['build', '-q', '-f', file, '--build-arg', `BASE=${BASE}`, '-t', `vigo-${name}`, context]);
+    }
+  } finally {
+    rmSync(context, { recursive: true, force: true });
   }
   return undefined;
 }

@@ -1,5 +1,5 @@
 /** Renews the TLS certificate with the identity key; works with an expired certificate, so an agent that was off for a year comes back by itself. */
-import { createHash } from 'node:crypto';
+import { createHash, X509Certificate } from 'node:crypto';
 import { copyFileSync } from 'node:fs';
 import { renewReplySchema } from '../../core/api/enroll.ts';
 import type { Clock } from '../../core/base/clock.ts';
@@ -15,7 +15,12 @@ import type { Sequence } from '../link/sequence.ts';
 import { type AgentIdentity, agentPaths } from './identity.ts';
 
 export function certificateIsDue(identity: AgentIdentity, now: number): boolean {
-  return isDueForRenewal(validityOf(identity.tls.certificateChain), now);
+  return isDueForRenewal(validityOf(identity.tls.certificateChain), now) || !isOfFleet(identity);
+}
+
+/** False when the fleet was succeeded by another since. */
+function isOfFleet({ fleetId, tls }: AgentIdentity): boolean {
+  return new X509Certificate(tls.certificateChain).subjectAltName?.includes(`spiffe://${fleetId}/`) === true;
 }
 
 export function certificateHasEnded(identity: AgentIdentity, now: number): boolean {

@@ -1,6 +1,6 @@
 /** The server keys an agent believes: delegations that end at the pinned root key, minus what the root has revoked. */
 import { z } from 'zod';
-import type { CodedError } from '../../core/base/errors.ts';
+import { CodedError } from '../../core/base/errors.ts';
 import { openDelegation, openRevocation, type SignedRecord, type TrustedKey } from '../../core/crypto/delegation.ts';
 import { verifyFor } from '../../core/crypto/domain.ts';
 import { type Grant, openGrant, type SignedGrant } from '../../core/policy/ownership.ts';
@@ -20,8 +20,18 @@ export class TrustStore {
     this.#rootPublicKey = parts.rootPublicKey;
     this.#fleetId = parts.fleetId;
     this.#facts = parts.facts;
-    for (const record of parts.facts.get('delegations') ?? []) this.#add(record);
-    for (const record of parts.facts.get('revocations') ?? []) this.revokedSerials.add(openRevocation(this.#rootPublicKey, record).serial);
+    for (const record of parts.facts.get('delegations') ?? []) this.#recall(() => this.#add(record));
+    for (const record of parts.facts.get('revocations') ?? [])
+      this.#recall(() => this.revokedSerials.add(openRevocation(this.#rootPublicKey, record).serial));
+  }
+
+  /** What a root signed that another one has succeeded counts no more. */
+  #recall(take: () => unknown): void {
+    try {
+      take();
+    } catch (thrown) {
+      if (!(thrown instanceof CodedError) || thrown.code !== 'BUNDLE_REJECTED') throw thrown;
+    }
   }
 
   #add(record: SignedRecord): TrustedKey {

@@ -19,7 +19,7 @@ import { fleetSummary } from './fleet.ts';
 import type { RouteContract } from './route.ts';
 import { getRun, listRuns, streamRuns } from './runs.ts';
 import { deleteSecret, listSecrets, putSecret, revealSecret, secretMeta, secretRefs } from './secrets.ts';
-import { bootstrapCa, getDoctor, getMetrics, getOpenApi, getVersion, healthz, readyz } from './server.ts';
+import { bootstrapCa, getDoctor, getMetrics, getOpenApi, getSuccession, getVersion, healthz, readyz } from './server.ts';
 import { createApiToken, getSession, listApiTokens, revokeApiToken } from './session.ts';
 import { addSpoke, listSpokes, removeSpoke, routeHostname, setSpoke, showSpoke, spannerStatus } from './spanner.ts';
 import { joinSpanner } from './spanner-join.ts';
@@ -66,6 +66,7 @@ export const ROUTES: readonly RouteContract[] = [
   getRelease,
   getRun,
   getSession,
+  getSuccession,
   getToken,
   getVersion,
   healthz,

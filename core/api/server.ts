@@ -45,6 +45,15 @@ export const getDoctor = route({
   reply: z.object({ status: z.enum(['ok', 'warn', 'fail']), checks: z.array(doctorCheckSchema) }),
 });
 
+export const getSuccession = rootRoute({
+  name: 'server.succession',
+  summary: 'The word of a former root key that this fleet succeeds its own, for envoys from before',
+  method: 'GET',
+  path: '/bootstrap/succession.json',
+  permission: 'public',
+  reply: z.object({ record: z.string(), signature: z.string() }),
+});
+
 export const healthz = rootRoute({
   name: 'server.healthz',
   summary: 'Answers while the process turns',

@@ -7,6 +7,7 @@ export const DOMAINS = {
   release: 'vigo-release-v1',
   delegation: 'vigo-delegation-v1',
   revocation: 'vigo-revocation-v1',
+  succession: 'vigo-succession-v1',
   checkpoint: 'vigo-checkpoint-v1',
   enroll: 'vigo/v1/enroll',
   renew: 'vigo/v1/renew',

@@ -3,9 +3,10 @@ import type { z } from 'zod';
 import type { RouteContract } from '../../core/api/route.ts';
 import type { Clock } from '../../core/base/clock.ts';
 import { CodedError, messageOf } from '../../core/base/errors.ts';
+import type { Principal } from '../../server/access/permissions.ts';
 import type { Metrics } from '../../server/observe/metrics.ts';
 import type { HandlerInput } from '../../server/rest/handler.ts';
-import { query } from '../../server/spanner/kinds/query.ts';
+import { type askerSchema, query } from '../../server/spanner/kinds/query.ts';
 import type { LinkSession } from '../../server/spanner/link.ts';
 
 /** A site as fan-out sees it. */
@@ -50,6 +51,12 @@ function texts(value: unknown): Record<string, string> {
   return Object.fromEntries(given.flatMap(([name, member]) => (member === undefined ? [] : [[name, String(member)]])));
 }
 
+/** Who asks, as a site is told. */
+export function askerOf({ kind, id, name, role, permissions, address, claimedBy }: Principal): z.input<typeof askerSchema> {
+  if (kind === 'envoy') throw new CodedError('PERMISSION_DENIED', 'an envoy asks no fleet');
+  return { kind, id, name, role, permissions: [...permissions], address, ...(claimedBy === undefined ? {} : { claimedBy }) };
+}
+
 /** Flags of the hub alone. */
 const HUB_ONLY = ['spoke', 'require_complete'];
 
@@ -65,18 +72,15 @@ export class Asking {
   }
 
   #question(contract: RouteContract, input: Input, changed: Readonly<Record<string, unknown>>, part: 'answer' | 'current') {
-    const { principal } = input;
-    const { kind, id, name, role, permissions, address, claimedBy } = principal;
     const asked = { ...(input.query as object), ...changed } as Record<string, unknown>;
     for (const flag of HUB_ONLY) delete asked[flag];
-    if (kind === 'envoy') throw new CodedError('PERMISSION_DENIED', 'an envoy asks no fleet');
     return {
       route: contract.name,
       params: texts(input.params),
       query: texts(asked),
       body: (input.body ?? {}) as z.input<typeof query.request>['body'],
       part,
-      principal: { kind, id, name, role, permissions: [...permissions], address, ...(claimedBy === undefined ? {} : { claimedBy }) },
+      principal: askerOf(input.principal),
       request_id: input.requestId,
       max_bytes: this.#parts.maxBytes,
     };

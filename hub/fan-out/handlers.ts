@@ -40,6 +40,17 @@ function assertAnswered(answers: readonly SiteAnswer[]): void {
   }
 }
 
+/** A list of one envoy: sites that do not know it have nothing of it, unless nobody knows it. */
+function withoutStrangers(answers: readonly SiteAnswer[]): readonly SiteAnswer[] {
+  const isStranger = ({ refusal }: SiteAnswer) => refusal?.code === 'NOT_FOUND';
+  if (answers.every(isStranger)) return answers;
+  return answers.map((each) =>
+    isStranger(each)
+      ? { spoke: { id: each.spoke.id, status: each.spoke.status, age_s: each.spoke.age_s }, body: { items: [], next_cursor: null } }
+      : each,
+  );
+}
+
 function assertComplete(input: Input, spokes: readonly SpokeStatus[], complete: boolean): void {
   if (complete || (input.query as FleetQuery).require_complete !== true) return;
   const missing = spokes.filter(({ status, error }) => status !== 'answered' || error !== undefined);
@@ -103,11 +114,12 @@ class FanOut {
     const sites = this.#asked(input);
     const before = cursor === undefined ? new Map<string, Place>() : readPlaces(contract.name, cursor, clock.now());
     const placeOf = (id: string): Place => before.get(id) ?? (cursor === undefined ? START : LOST);
-    const answers = await asking.all(contract, input, sites, ({ id }) => {
+    const asked = await asking.all(contract, input, sites, ({ id }) => {
       const place = placeOf(id);
       if (place.done) return undefined;
       return { ...sorted, limit: Math.min(MAX_LIMIT, limit + place.consumed), cursor: place.cursor ?? undefined };
     });
+    const answers = (input.query as { envoy?: unknown }).envoy === undefined ? asked : withoutStrangers(asked);
     assertAnswered(answers);
     const pages: SitePage[] = answers.flatMap(({ spoke, body }) => {
       if (body === undefined) return [];

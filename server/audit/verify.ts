@@ -16,6 +16,8 @@ export interface AuditFinding {
 export interface VerifyParts {
   readonly store: Pick<Tables, 'audit' | 'checkpoints'>;
   readonly fleetId: string;
+  /** the same log, before this server came to the fleet */
+  readonly former?: { readonly fleetId: string; readonly siteId: string } | undefined;
   readonly siteId: string;
   /** the raw public key of this id at that time, when its delegation allows audit */
   readonly keyOf: (keyId: string, time: number) => Uint8Array | undefined;
@@ -70,7 +72,9 @@ function heldCheckpoints(parts: VerifyParts, own: readonly CheckpointRow[], find
     try {
       const checkpoint = parseCheckpoint(note);
       const key = parts.keyOf(checkpoint.keyId, checkpoint.time);
-      if (checkpoint.fleetId !== parts.fleetId || checkpoint.siteId !== parts.siteId)
+      const isOf = (where: { readonly fleetId: string; readonly siteId: string } | undefined) =>
+        checkpoint.fleetId === where?.fleetId && checkpoint.siteId === where.siteId;
+      if (!isOf(parts) && !isOf(parts.former))
         findings.push({ kind: 'forked', seq: checkpoint.size, message: `${of} is of another fleet or site` });
       else if (key === undefined || !isSignedBy(checkpoint, key))
         findings.push({ kind: 'unsigned', seq: checkpoint.size, message: `${of} has no valid signature` });

@@ -4,6 +4,7 @@ import type { Roles } from '../role.ts';
 import { checkConfig } from './check-config.ts';
 import type { ServerGlobals } from './globals.ts';
 import { init } from './init.ts';
+import { joinCommand } from './join.ts';
 import { run } from './run.ts';
 import { signDelegationCommand } from './sign-delegation.ts';
 import { version } from './version.ts';
@@ -11,6 +12,7 @@ import { version } from './version.ts';
 export const commands = (roles: Roles): readonly Command<ServerGlobals>[] => [
   checkConfig,
   init,
+  joinCommand,
   run(roles),
   signDelegationCommand,
   version,

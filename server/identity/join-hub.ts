@@ -51,13 +51,16 @@ export async function joinOnce(options: JoinOptions): Promise<void> {
   if (token.spokeId !== spokeId)
     throw new CodedError('SETTINGS_INVALID', `the join token is for ${token.spokeId}, and spanner.spoke_id is ${spokeId}`);
   await makeSpokeKeys(paths);
-  const reply = await patiently(options, token);
+  const reply = await askToJoin(options, token);
   keepJoined(paths, reply);
   rmSync(file);
   log.info('joined the hub', { hub: token.apiUrl, site: reply.site_id, fleet_id: reply.fleet_id });
 }
 
-async function patiently(options: JoinOptions, token: JoinToken): Promise<JoinReply> {
+type Asking = Pick<JoinOptions, 'paths' | 'version' | 'clock' | 'log'>;
+
+/** The hub's answer to this server's keys; nothing is kept of it yet. @throws CodedError as {@link joinOnce} */
+export async function askToJoin(options: Asking, token: JoinToken): Promise<JoinReply> {
   const { clock, log } = options;
   for (let attempt = 1; ; attempt++) {
     try {
@@ -70,7 +73,7 @@ async function patiently(options: JoinOptions, token: JoinToken): Promise<JoinRe
   }
 }
 
-async function join({ paths, version }: JoinOptions, token: JoinToken): Promise<JoinReply> {
+async function join({ paths, version }: Asking, token: JoinToken): Promise<JoinReply> {
   const api = new URL(token.apiUrl);
   const root = await fetchPinnedRoot(api.hostname.replace(/^\[|\]$/g, ''), api.port === '' ? 443 : Number(api.port), token.pin, 10_000);
   const { serverKey, caRequest } = await spokeRequest(paths);

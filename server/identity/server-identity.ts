@@ -24,6 +24,7 @@ import {
 } from '../../core/crypto/delegation.ts';
 import { fingerprintOf, keyIdOf, newSigningKey, type SigningKey } from '../../core/crypto/ed25519.ts';
 import { privateKeyPem, readKeyFile, readSigningKey, writeFileDurably, writeKeyFile } from '../../core/crypto/key-file.ts';
+import type { Succession } from '../../core/crypto/succession.ts';
 import type { TlsIdentity } from '../../core/crypto/tls.ts';
 import type { DataPaths } from './paths.ts';
 
@@ -53,6 +54,8 @@ export interface ServerIdentity {
   readonly keyId: string;
   /** replaced when it is renewed */
   delegation: SignedRecord;
+  /** of a server that came from another fleet: the word of its former root, for envoys that still believe that one */
+  readonly succession: { readonly signed: SignedRecord; readonly fleetId: string; readonly siteId: string } | undefined;
   /** of a spoke: the site of its hub */
   readonly hubSite: string | undefined;
   /** root-signed records of `keys/revoked/*.json`: handed to every agent; grows while the server runs ({@link Revocations}) */
@@ -201,6 +204,14 @@ function readRevocations(
   });
 }
 
+function readSuccession(paths: DataPaths): ServerIdentity['succession'] {
+  const file = join(paths.keys, 'succession.json');
+  if (!existsSync(file)) return undefined;
+  const signed = z.object({ record: z.string(), signature: z.string() }).parse(JSON.parse(readFileSync(file, 'utf8')));
+  const { former_fleet_id: fleetId, former_site_id: siteId } = JSON.parse(signed.record) as Succession;
+  return { signed, fleetId, siteId };
+}
+
 /** Reads everything, refuses readable private keys and a delegation that does not hold, renews what is due. @throws CodedError KEY_FILE_PERMISSIONS, BUNDLE_REJECTED */
 export async function openIdentity(
   paths: DataPaths,
@@ -243,6 +254,7 @@ export async function openIdentity(
     keyId: trusted.keyId,
     delegation: fleet.delegation,
     hubSite: fleet.hub_site,
+    succession: readSuccession(paths),
     revocations: revoked.map(({ signed }) => signed),
     rootCa,
     rootPin: publicKeyPin(rootCa),

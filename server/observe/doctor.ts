@@ -5,6 +5,7 @@ import type { doctorCheckSchema } from '../../core/api/server.ts';
 import { formatDuration } from '../../core/base/duration.ts';
 import { messageOf } from '../../core/base/errors.ts';
 import { validityOf } from '../../core/crypto/certificate.ts';
+import type { Delegation } from '../../core/crypto/delegation.ts';
 import type { ServerParts } from '../parts.ts';
 
 type Check = z.output<typeof doctorCheckSchema>;
@@ -24,8 +25,8 @@ const EXAMINERS: Readonly<Record<string, Examiner>> = {
           message: `does not verify: ${trail.blockedBy}`,
           hint: 'vigocli audit verify shows all findings; changes are refused until then',
         },
-  certificate: ({ identity, clock }) => {
-    const left = validityOf(identity.tls.certificateChain).notAfter - clock.now();
+  certificate: ({ tls, clock }) => {
+    const left = validityOf(tls().certificateChain).notAfter - clock.now();
     if (left <= 0) return { status: 'fail', message: 'the server certificate has expired', hint: 'restart the server: it renews at start' };
     const message = `the server certificate is good for ${formatDuration(left)}`;
     return left < 3 * DAY_MS ? { status: 'warn', message, hint: 'restart the server: it renews at start' } : { status: 'ok', message };
@@ -38,6 +39,17 @@ const EXAMINERS: Readonly<Record<string, Examiner>> = {
     const records = await store.audit.count();
     const bytes = await store.sizeBytes();
     return { status: 'ok', message: `answers: ${Math.round(bytes / 1024 / 1024)} MiB, ${records} audit records` };
+  },
+  delegation: ({ identity, clock }) => {
+    const { not_after: until } = JSON.parse(identity.delegation.record) as Delegation;
+    const left = until - clock.now();
+    const hint =
+      identity.hubSite === undefined
+        ? 'bring keys/root.key back and restart, or use vigosrv sign-delegation'
+        : 'it renews over the link to the hub, whose root key must be at hand: vigocli spanner status';
+    if (left <= 0) return { status: 'fail', message: 'the delegation of the server key has run out: envoys refuse its policy', hint };
+    const message = `the delegation of the server key is good for ${formatDuration(left)}`;
+    return left < 25 * DAY_MS ? { status: 'warn', message, hint } : { status: 'ok', message };
   },
   disk: async ({ paths }) => {
     const { bavail, blocks, bsize } = await statfs(paths.root);

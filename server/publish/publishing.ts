@@ -1,6 +1,7 @@
 /** Publishing of a running server: the publisher on the server's parts, its API side, and the poll that notices rotated secrets. */
 import type { Clock } from '../../core/base/clock.ts';
 import { CodedError, messageOf } from '../../core/base/errors.ts';
+import { failpoint } from '../failpoints.ts';
 import { FLAG } from '../fleet/columns.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import type { ServerParts } from '../parts.ts';
@@ -71,6 +72,11 @@ export async function openPublishing(parts: ServerParts): Promise<Publishing> {
       if (name === 'config.published') for (const listener of listeners) listener();
     },
     hub: settings.spanner.role === 'spoke' ? settings.spanner.hub_addr?.[0] : undefined,
+    onStep: (step) => {
+      if (settings.spanner.role !== 'spoke') return;
+      if (step === 'written') failpoint('release.written');
+      else if (step === 'swapped') failpoint('release.swapped');
+    },
     serverNames: [settings.server.hostname],
     keepReleases: settings.publish.keep_releases,
     keepDays: settings.publish.keep_days,

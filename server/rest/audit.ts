@@ -48,7 +48,14 @@ export function auditHandlers(parts: RestParts): readonly Handler[] {
       const keyOf = (keyId: string) => (keyId === identity.keyId ? identity.serverKey.publicKey : undefined);
       const given = body.checkpoints.length === 0 ? [] : [{ name: 'the given checkpoint', notes: body.checkpoints }];
       const witnesses = [...given, ...(await heardWitnesses(witnessFiles(parts.settings.audit.witnesses, parts.paths.root)))];
-      const findings = await verifyAudit({ store, fleetId: identity.fleetId, siteId: identity.siteId, keyOf, witnesses });
+      const findings = await verifyAudit({
+        store,
+        fleetId: identity.fleetId,
+        siteId: identity.siteId,
+        former: identity.succession,
+        keyOf,
+        witnesses,
+      });
       if (body.acknowledge === true && findings.length > 0) {
         if (principal.role !== 'admin') throw new CodedError('PERMISSION_DENIED', 'only the role admin acknowledges a broken log');
         await acknowledgeBreak(parts, actorOf(principal), findings);

@@ -11,7 +11,7 @@ import type { RestParts } from './parts.ts';
 
 const MAX_WAITING = 1000;
 
-function finishedItem({ envoyId, hostname, report, receivedAt, after }: FinishedRun) {
+export function finishedItem({ envoyId, hostname, report, receivedAt, after }: FinishedRun) {
   return {
     id: report.run_id,
     envoy_id: envoyId,

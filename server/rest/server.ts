@@ -1,5 +1,6 @@
 /** Handlers about the server itself. */
-import { bootstrapCa, getDoctor, getMetrics, getOpenApi, getVersion, healthz, readyz } from '../../core/api/server.ts';
+import { bootstrapCa, getDoctor, getMetrics, getOpenApi, getSuccession, getVersion, healthz, readyz } from '../../core/api/server.ts';
+import { CodedError } from '../../core/base/errors.ts';
 import { PROTOCOL_VERSION } from '../../proto/load.ts';
 import { examine, notReady } from '../observe/doctor.ts';
 import { type Handler, handler } from './handler.ts';
@@ -28,6 +29,10 @@ export function serverHandlers(parts: RestParts): readonly Handler[] {
     handler(getMetrics, async ({ header }) => {
       header('content-type', metrics.contentType);
       return await metrics.text();
+    }),
+    handler(getSuccession, () => {
+      if (identity.succession === undefined) throw new CodedError('NOT_FOUND', 'this server was always of this fleet');
+      return identity.succession.signed;
     }),
     handler(bootstrapCa, ({ header }) => {
       header('content-type', 'application/x-pem-file');

@@ -4,6 +4,7 @@ import type { EnvoyId } from '../../core/base/ids.ts';
 import { newId } from '../../core/base/ids.ts';
 import type { RunReport } from '../../core/policy/outcome.ts';
 import { noRuns } from '../fleet/convergence.ts';
+import type { RolloutRow } from './rollouts.ts';
 import type { EnvoyIdentity, EnvoyVolatile, Store, StoredRun } from './store.ts';
 
 const NOW = 1_760_000_000_000;
@@ -344,5 +345,62 @@ export function storeContract(open: () => Store): void {
     expect(await open().users.remove(user.id)).toBe(true);
     expect(await open().apiTokens.byId('t1')).toBeUndefined();
     expect(await open().users.list()).toEqual([]);
+  });
+
+  test('a rollout is kept as it was saved last; the newest is the one that counts', async () => {
+    const { rollouts } = open();
+    const row: RolloutRow = {
+      number: 7,
+      former: 6,
+      state: 'running',
+      ring: 0,
+      rings: [{ name: 'a', spoke: 'dc1', soakMs: 1000, minOkPct: 95 }],
+      baseline: undefined,
+      error: '',
+      startedAt: NOW,
+      changedAt: NOW,
+    };
+    await rollouts.save(row);
+    const soaking = { ...row, baseline: { envoys: 3, good: 2, silent: 1, soakingSince: NOW } };
+    await rollouts.save(soaking);
+    expect(await rollouts.newest()).toEqual(soaking);
+    await rollouts.save({ ...row, number: 9, state: 'done' });
+    expect((await rollouts.newest())?.number).toBe(9);
+    await rollouts.remove(9);
+    expect(await rollouts.newest()).toEqual(soaking);
+  });
+
+  test('copies of audit logs grow without hole or double, each site for itself', async () => {
+    const row = (seq: number) => ({ seq, time: NOW + seq, event: `envoy.e${seq}`, actor: 'alice', target: 't', record: `{"seq":${seq}}` });
+    const head = (site: string, size: number) => ({
+      site,
+      size,
+      frontier: [Buffer.alloc(32, size)],
+      checkpoint: `note ${size}`,
+      heardAt: NOW,
+      fault: '',
+    });
+    const append = (site: string, rows: number[], size: number) =>
+      open().transaction((tx) => tx.siteAudit.append(rows.map(row), head(site, size)));
+    await append('dc1', [0, 1, 2], 3);
+    await append('eu1', [0], 1);
+    await append('dc1', [3], 4);
+    // the same again, and one left out
+    for (const [rows, size] of [
+      [[3], 4],
+      [[5], 5],
+      [[4, 6], 6],
+    ] as const)
+      await expect(append('dc1', [...rows], size)).rejects.toMatchObject({ code: 'AUDIT_BROKEN' });
+    await append('dc1', [], 4);
+    const { siteAudit } = open();
+    expect(await siteAudit.head('dc1')).toEqual(head('dc1', 4));
+    expect((await siteAudit.heads()).map(({ site, size }) => [site, size])).toEqual([
+      ['dc1', 4],
+      ['eu1', 1],
+    ]);
+    expect((await siteAudit.list('dc1', { before: 3, event: 'envoy.' }, 2)).map(({ seq }) => seq)).toEqual([2, 1]);
+    expect(await siteAudit.list('dc1', { event: 'envoy.e3' }, 9)).toEqual([row(3)]);
+    expect(await siteAudit.head('xx')).toBeUndefined();
   });
 }

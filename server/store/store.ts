@@ -13,7 +13,7 @@ import type { RosterLogStore, RosterStore } from './roster.ts';
 import type { SiteAuditStore } from './site-audit.ts';
 import type { SiteStore } from './site-row.ts';
 
-export type { AuditFilter, AuditHead, AuditRow, AuditStore, CheckpointRow, CheckpointStore } from './audit-rows.ts';
+export type { AuditFilter, AuditRow, AuditStore, CheckpointRow, CheckpointStore } from './audit-rows.ts';
 
 /** `departed`: another site owns it now, and what is here waits until that one has seen it */
 export const ENVOY_STATUSES = ['active', 'pending', 'revoked', 'departed'] as const;

@@ -6,8 +6,15 @@ import { parse, stringify } from 'yaml';
 import { type Registered, register } from '../../agent/enroll/register.ts';
 import { Agent } from '../../agent/runtime.ts';
 import { readSettings as readAgentSettings } from '../../agent/settings.ts';
+import type { EnrollReply, EnrollRequest } from '../../core/api/enroll.ts';
 import { type Clock, systemClock } from '../../core/base/clock.ts';
+import { canonicalBytes } from '../../core/base/json.ts';
 import { Redactor } from '../../core/base/redaction.ts';
+import { publicKeyPin } from '../../core/crypto/certificate.ts';
+import { signFor } from '../../core/crypto/domain.ts';
+import { newSigningKey, type SigningKey } from '../../core/crypto/ed25519.ts';
+import { newSealingKey } from '../../core/crypto/hpke.ts';
+import { httpsCall } from '../../core/crypto/https-client.ts';
 import { mintJoinToken } from '../../hub/join.ts';
 import { hubRole } from '../../hub/main.ts';
 import { newSite } from '../../hub/sites.ts';
@@ -64,6 +71,7 @@ export class RoleSite {
           public_url: `https://localhost:${ports.apiPort}`,
           threads: 1,
         },
+        limits: { enroll_per_s: 1000 },
         spanner: settings['spanner'],
       },
       clock: systemClock,
@@ -128,6 +136,52 @@ export class RoleSite {
   async audit(event: string): Promise<readonly Record<string, never>[]> {
     return (await this.parts.store.audit.list({ event }, 200)).map(({ record }) => JSON.parse(record) as Record<string, never>);
   }
+}
+
+/** What came of a request to enrol: the code of a refusal, or the reply. */
+export interface Answered {
+  readonly status: number;
+  readonly code: string;
+  readonly hint: string;
+  readonly reply: EnrollReply;
+}
+
+/** Posts a request to enrol as it is. */
+export async function post(at: Pick<RoleSite, 'api' | 'dataDir'>, request: EnrollRequest): Promise<Answered> {
+  const { status, body } = await httpsCall({
+    method: 'POST',
+    url: new URL('/api/v1/enroll', at.api),
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify(request),
+    rootCa: readFileSync(join(at.dataDir, 'tls', 'root-ca.pem'), 'utf8'),
+    timeoutMs: 60_000,
+    maxBytes: 1 << 20,
+  });
+  const reply = JSON.parse(body.toString('utf8')) as EnrollReply & { code?: string; hint?: string };
+  return { status, code: reply.code ?? '', hint: reply.hint ?? '', reply };
+}
+
+/** A request as an agent with these keys makes it. */
+export function enrolRequest(
+  csr: string,
+  hostname: string,
+  token: string | undefined,
+  key: SigningKey = newSigningKey(),
+  more: Partial<EnrollRequest> = {},
+): EnrollRequest {
+  const base64 = (bytes: Uint8Array) => Buffer.from(bytes).toString('base64');
+  const unsigned = {
+    ...(token === undefined ? {} : { token }),
+    hostname,
+    csr,
+    identity_key: base64(key.publicKey),
+    sealing_key: base64(newSealingKey().publicKey),
+    platform: 'linux/x64',
+    agent_version: '0',
+    timestamp_ms: Date.now(),
+    ...more,
+  };
+  return { ...unsigned, proof: base64(signFor('enroll', key, canonicalBytes(unsigned))) };
 }
 
 export interface EnrolledMachine extends Registered {
@@ -203,7 +257,7 @@ export class HubAndSpokes {
     const registered = await register({
       apiAddr: at.api,
       token,
-      caPin: this.hub.parts.identity.rootPin,
+      caPin: publicKeyPin(readFileSync(join(at.dataDir, 'tls', 'root-ca.pem'), 'utf8')),
       hostname,
       configDir,
       force: false,

@@ -20,6 +20,8 @@ export interface Site {
   /** 0 while it does not run */
   pid(): number;
   log(): string;
+  /** vigocli, whatever it exits with */
+  run(args: readonly string[], stdin?: string): Promise<Finished>;
   /** @throws with both streams when it does not exit 0 */
   cli(args: readonly string[], stdin?: string): Promise<string>;
   cliJson<T>(args: readonly string[], stdin?: string): Promise<T>;
@@ -111,6 +113,7 @@ export async function makeSite(options: SiteOptions): Promise<Site> {
     },
     pid: () => running?.pid ?? 0,
     log: () => logs + (running?.stderr() ?? ''),
+    run: (args, stdin = '') => runProgram('vigocli', ['--data-dir', dataDir, ...args], { env, stdin }),
     cli,
     cliJson: async <T>(args: readonly string[], stdin?: string) => JSON.parse(await cli(['--json', ...args], stdin)) as T,
     async remove() {

@@ -5,6 +5,7 @@ import { answerAuditPulls } from './audit.ts';
 import { answerEnrollCreate } from './enroll.ts';
 import { answerQueries } from './query.ts';
 import { answerReleaseHealth } from './release-health.ts';
+import { answerRunsTail } from './runs-tail.ts';
 import { trustAnswers } from './trust.ts';
 
 export interface SiteContext {
@@ -19,6 +20,7 @@ export function siteAnswers({ site }: SiteContext): readonly Answer[] {
     answerEnrollCreate(site.parts),
     answerAuditPulls({ store, checkpointer }),
     answerQueries(site.ownHandlers),
+    answerRunsTail(site.parts),
     answerReleaseHealth({ fleet, serving: () => releases.live?.number ?? 0 }),
     ...trustAnswers(site.parts),
   ];
