@@ -169,30 +169,6 @@ async function agreed(): Promise<void> {
 
 test('kill -9 at every step of a move', async () => {
   await eventually(() => expect(NAMES.map((name) => rows('hub', 'select 1 from roster where hostname = ?', name).length)).toEqual([1, 1]));
-<<<<<<< HEAD
-  const passed: string[] = [];
-  for (const point of POINTS) {
-    await allDone();
-    const { owner_site: from } = owner('mover');
-    const to = from === 'a' ? 'b' : 'a';
-    const party = partyOf(point, from, to);
-    await at(party).kill();
-    await at(party).start(`${point}=kill`);
-    await eventually(async () => expect((await linked()).sort()).toEqual(['a', 'b']), { timeoutMs: 15_000, everyMs: 200 });
-    // dies under the command, or soon after it
-    await at('hub')
-      .cli(['spanner', 'reassign', 'mover', '--to', to, '--max-rate', '100/s'])
-      .catch(() => '');
-    const waking = setInterval(() => agents[0]!.wake(), 400);
-    try {
-      await Promise.race([
-        at(party).died(),
-        new Promise((_resolve, reject) => setTimeout(() => reject(new Error(`${party} did not die at ${point}`)), 20_000).unref()),
-      ]);
-    } finally {
-      clearInterval(waking);
-    }
-=======
   for (const point of HUB_POINTS) {
     await at('hub').kill();
     let dead = false;
@@ -211,7 +187,6 @@ test('kill -9 at every step of a move', async () => {
         .then(allDone)
         .catch(() => undefined),
     ]);
->>>>>>> mover
     await look(agents[0]!);
     if (!dead) await Promise.all([diesOf(died, point), reassign()]);
     await look(agents[0]!);
