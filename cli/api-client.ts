@@ -110,17 +110,24 @@ export function createApiClient(
       target.kind === 'socket'
         ? { socketPath: target.path, servername: 'localhost', host: 'localhost' }
         : { host: target.url.hostname.replace(/^\[|\]$/g, ''), port: target.url.port === '' ? 443 : Number(target.url.port) };
-    return new Promise((resolve, reject) => {
+    const attempt = (resolve: (reply: IncomingMessage) => void, reject: (error: unknown) => void): void => {
       const outgoing = request({ ...where, agent, method: contract.method, path, headers, signal: options.signal, timeout: timeoutMs });
+      let answered = false;
       outgoing.once('timeout', () => outgoing.destroy(new Error(`no answer within ${Math.round(timeoutMs / 1000)} s`)));
       // stays on: an abort after the answer has begun is told here too
-      outgoing.on('error', (cause) => reject(unreachable(connection, cause)));
+      outgoing.on('error', (cause: NodeJS.ErrnoException) => {
+        // the server ended an idle connection in the moment we took it again: it has read nothing of this
+        if (outgoing.reusedSocket && !answered && (cause.code === 'ECONNRESET' || cause.code === 'EPIPE')) attempt(resolve, reject);
+        else reject(unreachable(connection, cause));
+      });
       outgoing.once('response', (reply) => {
+        answered = true;
         options.trace?.(`${contract.method} ${path} -> ${reply.statusCode}`);
         resolve(reply);
       });
       outgoing.end(body);
-    });
+    };
+    return new Promise(attempt);
   }
 
   return {

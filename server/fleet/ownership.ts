@@ -184,7 +184,8 @@ export class Ownership {
     const before = await tx.envoys.byId(id);
     const volatile = fromVolatile(id, record.volatile, hash);
     await tx.envoys.saveBatch([{ ...volatile, sequence: Math.max(volatile.sequence, before?.sequence ?? 0) }]);
-    await tx.runs.appendBatch(record.runs.map((run) => toStoredRun(id, identity.hostname, run)));
+    // oldest first: lists show what came last as the newest
+    await tx.runs.appendBatch(record.runs.toReversed().map((run) => toStoredRun(id, identity.hostname, run)));
     return (await tx.envoys.byId(id))!;
   }
 
@@ -247,7 +248,7 @@ export class Ownership {
     }
     const changed = identity === null ? undefined : fromTravelling(identity, 0);
     await store.transaction(async (tx) => {
-      await tx.runs.appendBatch(late.runs.map((run) => toStoredRun(envoyId, fleet.hostname(slot), run)));
+      await tx.runs.appendBatch(late.runs.toReversed().map((run) => toStoredRun(envoyId, fleet.hostname(slot), run)));
       await tx.envoys.saveBatch([fleet.view(slot)]);
       if (changed === undefined) return;
       const { sealingKey, labels, certificateExpiresAt } = changed;

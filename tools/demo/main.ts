@@ -40,6 +40,7 @@ const BROKEN_HOST = 'web2.south.local';
 const say = (text: string): void => void process.stdout.write(`${text}\n`);
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 let dead: string | undefined;
+let interrupted = false;
 const died = (why: string): void => {
   dead = why;
 };
@@ -49,6 +50,7 @@ async function until<T>(what: string, limitMs: number, look: () => Promise<T | u
   let last = '';
   for (;;) {
     if (dead !== undefined) throw new Error(dead);
+    if (interrupted) throw new Error('it was interrupted');
     try {
       const found = await look();
       if (found !== undefined) return found;
@@ -131,17 +133,24 @@ async function converge(client: ApiClient, table: LiveTable, what: string, home:
   });
 }
 
-const namedHome = (hostname: string) => hostname.split('.')[1];
+/** Where everybody is now. */
+async function homes(client: ApiClient): Promise<ReadonlyMap<string, string>> {
+  return new Map((await rows(client)).map(({ hostname, spoke }) => [hostname, spoke]));
+}
 
 async function reassign(client: ApiClient, table: LiveTable): Promise<void> {
-  say(`\nMoving ${MOVED_HOST} from north to south ...`);
+  const before = await homes(client);
+  const from = before.get(MOVED_HOST);
+  const to = SPOKES.find((id) => id !== from)!;
+  say(`\nMoving ${MOVED_HOST} from ${from} to ${to} ...`);
   table.leave();
-  await cli('hub', ['spanner', 'reassign', MOVED_HOST, '--to', 'south', '--wait']);
-  await converge(client, table, 'the first run at the new spoke', (hostname) => (hostname === MOVED_HOST ? 'south' : namedHome(hostname)));
+  await cli('hub', ['spanner', 'reassign', MOVED_HOST, '--to', to, '--wait']);
+  await converge(client, table, 'the first run at the new spoke', (hostname) => (hostname === MOVED_HOST ? to : before.get(hostname)));
   say('Moved: the envoy kept its identity, its policy and its queue; only its owner changed.');
 }
 
 async function drainAndBack(client: ApiClient, table: LiveTable): Promise<void> {
+  const before = await homes(client);
   say('\nDraining south ...');
   table.leave();
   await cli('hub', ['spanner', 'spoke', 'drain', 'south', '--to', 'north', '--max-rate', '10/s']);
@@ -149,7 +158,7 @@ async function drainAndBack(client: ApiClient, table: LiveTable): Promise<void> 
   say('Drained: south owns nobody and holds no result. Taking it back ...');
   table.leave();
   await cli('hub', ['spanner', 'spoke', 'undrain', 'south', '--take-back']);
-  await converge(client, table, 'the way back to south', (hostname) => (hostname === MOVED_HOST ? 'south' : namedHome(hostname)));
+  await converge(client, table, 'the way back to south', (hostname) => before.get(hostname));
 }
 
 /** Edits a managed file behind the envoy's back; answers what the run that repaired it said. */
@@ -221,24 +230,22 @@ async function demo(once: boolean): Promise<void> {
   }
   say(hints());
   table.leave();
-  const stop = new Promise<void>((resolve) => {
-    process.once('SIGINT', resolve);
-    process.once('SIGTERM', resolve);
-  });
-  let stopped = false;
-  void stop.then(() => {
-    stopped = true;
-  });
-  while (!stopped) {
+  while (!interrupted) {
     if (dead !== undefined) throw new Error(dead);
     table.show(await rows(client));
-    await Promise.race([stop, pause(1000)]);
+    await pause(500);
   }
   client.close();
 }
 
 const { values } = parseArgs({ options: { once: { type: 'boolean', default: false }, reset: { type: 'boolean', default: false } } });
 if (values.reset) reset();
+// whatever it was doing, what it started is stopped
+for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+  process.on(signal, () => {
+    interrupted = true;
+  });
+}
 try {
   await demo(values.once);
   if (values.once) say('Converged, moved, drained, taken back and repaired.');
