@@ -2,6 +2,7 @@
 import type { EnrollRequest } from '../core/api/enroll.ts';
 import { CodedError, isErrorCode } from '../core/base/errors.ts';
 import type { EnvoyId } from '../core/base/ids.ts';
+import { verifyFor } from '../core/crypto/domain.ts';
 import type { EnrollResult } from '../server/enroll/creation.ts';
 import type { ProvenKey } from '../server/enroll/request.ts';
 import type { CheckedRequest } from '../server/enroll/token-desk.ts';
@@ -21,11 +22,19 @@ const CLAIM_MS = 15 * 60_000;
 
 export type HubEnrollmentParts = Pick<ServerParts, 'advertised' | 'clock' | 'desk' | 'identity' | 'settings' | 'store' | 'trail'> & {
   readonly sites: Sites;
-  /** the site of the live envoy of that name */
-  takenBy(hostname: string): Promise<string | undefined>;
+  /** live envoys of that name, as their sites say */
+  takenBy(hostname: string): Promise<readonly Holder[]>;
   /** @throws CodedError HUB_BEHIND while the hub does not know what it did before */
   assertCaughtUp(): void;
 };
+
+export interface Holder {
+  readonly siteId: string;
+  /** raw public key */
+  readonly identityKey: Uint8Array;
+  /** the hub itself moved it there; else it is the word of the site alone */
+  readonly placed: boolean;
+}
 
 interface Order extends CheckedRequest {
   readonly request: EnrollRequest;
@@ -59,7 +68,7 @@ export class HubEnrollment {
     const { request, key } = order;
     const token = await this.#fresh(order.token);
     const again = token?.spent !== undefined;
-    const siteId = again ? await this.#sameSite(token, order) : await this.#siteFor(request.hostname, token);
+    const siteId = again ? await this.#sameSite(token, order) : await this.#siteFor(order, token);
     const session = this.#parts.sites.session(siteId);
     if (session === undefined) throw unavailable(siteId, again ? 'the token stays spent for these keys' : 'the token stays unspent');
     if (token !== undefined && !again) await this.#spend(token, order, siteId);
@@ -131,10 +140,14 @@ export class HubEnrollment {
     return await this.#parts.desk.refuseSpent(token, request.hostname, key, address);
   }
 
-  /** The site that has a live envoy of this name decides about another; else the route. @throws CodedError NO_ROUTE, SPOKE_DRAINING, TOKEN_HOSTNAME_MISMATCH */
-  async #siteFor(hostname: string, token: EnrollTokenRow | undefined): Promise<string> {
+  /**
+   * The site that has a live envoy of this name decides about another; else the route.
+   * @throws CodedError NO_ROUTE, SPOKE_DRAINING, TOKEN_HOSTNAME_MISMATCH, HOSTNAME_TAKEN when only its word says that a site off the route has it
+   */
+  async #siteFor(order: Order, token: EnrollTokenRow | undefined): Promise<string> {
+    const { hostname } = order.request;
     const { sites, settings } = this.#parts;
-    const holder = await this.#holder(hostname);
+    const holder = await this.#holder(hostname, order);
     const held = holder === undefined ? undefined : sites.get(holder);
     if (held !== undefined && !acceptsEnvoys(held))
       throw new CodedError('SPOKE_DRAINING', `${held.id} has an envoy of that name and takes none now`);
@@ -154,9 +167,23 @@ export class HubEnrollment {
       });
   }
 
-  async #holder(hostname: string): Promise<string | undefined> {
-    const known = await this.#parts.takenBy(hostname);
-    if (known !== undefined) return known;
+  /** @param order its machine is sent to the holder: a site must not draw the machines of others to itself by a name that it claims */
+  async #holder(hostname: string, order?: Order): Promise<string | undefined> {
+    const holders = await this.#parts.takenBy(hostname);
+    const [first] = holders;
+    if (first !== undefined) {
+      if (order === undefined) return first.siteId;
+      const { siteId } = routeAmong(hostname, this.#parts.sites, this.#parts.settings);
+      const trusted = holders.find((each) => each.placed || each.siteId === siteId || provesOld(order, each));
+      if (trusted !== undefined) return trusted.siteId;
+      throw new CodedError(
+        'HOSTNAME_TAKEN',
+        `${first.siteId} has a live envoy of the name ${hostname}, which belongs to ${siteId ?? 'no spoke'}`,
+        {
+          hint: `vigocli spanner reassign ${hostname}, or revoke it`,
+        },
+      );
+    }
     const claim = this.#claims.get(hostname);
     return claim === undefined || this.#parts.clock.now() - claim.at > CLAIM_MS ? undefined : claim.siteId;
   }
@@ -222,6 +249,12 @@ export class HubEnrollment {
       return true;
     });
   }
+}
+
+/** The machine shows the key of the envoy that was there before. */
+function provesOld({ request, key }: Order, { identityKey }: Holder): boolean {
+  const { old_key_proof: proof } = request;
+  return proof !== undefined && verifyFor('enroll', identityKey, key.signedBytes, Buffer.from(proof, 'base64'));
 }
 
 function unavailable(siteId: string, hint: string): CodedError {

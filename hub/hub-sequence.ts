@@ -11,6 +11,11 @@ import type { Roster } from './roster.ts';
 const NAME = 'hub_seq';
 const FLOOR = 'owner_epoch_floor';
 
+/** Commits that a hub may have forgotten. */
+const MOST_FORGOTTEN = 10_000_000;
+/** Attempts at the roster of a site while everybody waits. */
+const ATTEMPTS = 5;
+
 interface SequenceParts {
   readonly store: Store;
   readonly sites: MoveSites;
@@ -63,7 +68,11 @@ export class HubSequence {
   /** A step of every new link, before anything is assigned over it. @throws what the link throws */
   async meet(session: LinkSession): Promise<void> {
     const { hub_seq: seen } = await session.request(siteStateKind, { hub_seq: await this.current() });
-    if (seen <= (await this.current())) {
+    const own = await this.current();
+    // no copy is so old: above the highest number nothing could ever be committed again
+    if (seen > own + MOST_FORGOTTEN)
+      throw new CodedError('BAD_REQUEST', `${session.siteId} says that it has seen commit ${seen} of this hub, which stands at ${own}`);
+    if (seen <= own) {
       await this.#parts.roster.pull(session);
       this.#met.add(session);
       return;
@@ -79,6 +88,7 @@ export class HubSequence {
 
   async #catchUp(): Promise<void> {
     const { store, sites, roster, clock, log } = this.#parts;
+    const failures = new Map<LinkSession, number>();
     while (this.behind) {
       const reachable = sites.list().flatMap(({ id }) => sites.session(id) ?? []);
       const read = await Promise.all(
@@ -87,6 +97,10 @@ export class HubSequence {
             () => true,
             (thrown: unknown) => {
               log.warn('a roster could not be read', { spoke: each.siteId, error: messageOf(thrown) });
+              const failed = (failures.get(each) ?? 0) + 1;
+              failures.set(each, failed);
+              // one site that answers nonsense must not hold the whole fleet
+              if (failed >= ATTEMPTS) each.close('its roster cannot be read');
               // a closed link is not reachable any more: it does not hold the hub back
               return !each.isOpen;
             },

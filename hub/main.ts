@@ -19,6 +19,7 @@ import { observeSpokes } from './metrics.ts';
 import { createMoving, isFenced } from './moving.ts';
 import { HubPermits } from './permits.ts';
 import { createHubReleases } from './releases.ts';
+import { identityIn } from './roster.ts';
 import { newSite, SiteRegistry } from './sites.ts';
 import { Spokes } from './spokes.ts';
 import { HubTrust } from './trust.ts';
@@ -39,7 +40,12 @@ export const hubRole: SiteRole = async (site) => {
     list: () => sites.list().flatMap(({ id, own, serverKey, link }) => (own ? [] : [{ id, serverKey, session: link.session }])),
   });
   const trust: HubTrust = new HubTrust(parts, sites, (siteId, reason) => links.drop(siteId, reason));
-  const takenBy = async (hostname: string) => (await parts.store.roster.byHostname(hostname))[0]?.ownerSite;
+  const takenBy = async (hostname: string) =>
+    (await parts.store.roster.byHostname(hostname)).map((row) => ({
+      siteId: row.ownerSite,
+      identityKey: Buffer.from(identityIn(row)?.identity_key ?? '', 'base64'),
+      placed: row.grant !== '' || row.ownerSite === identity.siteId,
+    }));
   const enrollment = new HubEnrollment({ ...parts, sites, takenBy, assertCaughtUp: () => moving.mover.sequence.assertCaughtUp() });
   const permits = new HubPermits(parts, { ids: () => sites.list().map(({ id }) => id), session: (siteId) => sites.session(siteId) });
   /** kinds that sites may ask */

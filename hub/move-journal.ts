@@ -5,6 +5,7 @@ import { signGrant } from '../core/policy/ownership.ts';
 import { type Actor, SYSTEM } from '../server/audit/record.ts';
 import { type AtFailpoint, failpoint } from '../server/failpoints.ts';
 import { type MoveRow, STEP } from '../server/store/moves.ts';
+import type { RosterRow } from '../server/store/roster.ts';
 import type { Tables } from '../server/store/store.ts';
 import type { HubSequence } from './hub-sequence.ts';
 import type { HubMoveParts } from './move-ports.ts';
@@ -29,6 +30,10 @@ export interface JournalParts extends HubMoveParts {
 function blocks(move: MoveRow): boolean {
   if (!move.unfinished || move.phase === 'CONFIRMED' || move.phase === 'UNDONE') return false;
   return move.phase !== 'COMMITTED' || (move.steps & STEP.activated) === 0;
+}
+
+function isGone({ status }: RosterRow): boolean {
+  return status === 'removed' || status === 'revoked';
 }
 
 export class MoveJournal {
@@ -82,8 +87,7 @@ export class MoveJournal {
     const move = await roster.writing.transaction(async (tx) => {
       this.#sequence.assertCaughtUp();
       const row = await tx.roster.byId(begin.envoyId);
-      if (row === undefined || row.status === 'removed' || row.status === 'revoked')
-        throw new CodedError('NOT_FOUND', `no live envoy ${begin.envoyId} in the roster`);
+      if (row === undefined || isGone(row)) throw new CodedError('NOT_FOUND', `no live envoy ${begin.envoyId} in the roster`);
       if (row.ownerSite === begin.to) throw new CodedError('ALREADY_EXISTS', `${row.hostname} is at ${begin.to} already`);
       const before = await tx.moves.listOfEnvoy(begin.envoyId);
       const open = before.find(blocks);
@@ -141,7 +145,7 @@ export class MoveJournal {
       this.#sequence.assertCaughtUp();
       const [row, site] = [await tx.roster.byId(move.envoyId), sites.get(move.target)];
       if (site === undefined) throw new CodedError('NOT_FOUND', `no site ${move.target}`);
-      if (row === undefined || row.ownerSite !== move.source || row.ownerEpoch >= move.ownerEpoch || row.status === 'removed')
+      if (row === undefined || row.ownerSite !== move.source || row.ownerEpoch >= move.ownerEpoch || isGone(row))
         throw new CodedError('STALE_EPOCH', `${move.hostname} is not at ${move.source} any more`);
       const keys = authority();
       const signed = signGrant(keys, {
@@ -159,7 +163,13 @@ export class MoveJournal {
       const { phase, committedAt, error, message } = next;
       if (!(await tx.moves.update(move.id, { phase, grant, committedAt, error, message }, ['READY'])))
         throw new CodedError('MOVE_CONFLICT', 'the move was undone meanwhile');
-      await tx.roster.put({ ...row, ownerSite: site.id, ownerEpoch: move.ownerEpoch, highestEpoch: move.ownerEpoch, grant });
+      await tx.roster.put({
+        ...row,
+        ownerSite: site.id,
+        ownerEpoch: move.ownerEpoch,
+        highestEpoch: Math.max(row.highestEpoch, move.ownerEpoch),
+        grant,
+      });
       await this.#sequence.next(tx);
       await this.#audit(tx, 'envoy.move_committed', next);
       return next;

@@ -165,10 +165,12 @@ export class Mover {
       return { identity, owner_epoch: row.ownerEpoch, grant, volatile: toVolatile(neverSeen(move.envoyId)), traits: null, runs: [] };
     }
     const { record } = await this.#session(move.source).request(moveExport, { envoy_id: move.envoyId });
-    if (record.identity.envoy_id !== move.envoyId || record.identity.identity_key !== identity.identity_key)
+    const { envoy_id: envoyId, hostname, identity_key: key } = record.identity;
+    // the hostname decides what it gets at the target: secrets of another one, if its source could choose
+    if (envoyId !== move.envoyId || hostname !== row.hostname || key !== identity.identity_key)
       throw new CodedError('IDENTITY_MISMATCH', `${move.source} hands out another identity than it enrolled`);
     if (record.owner_epoch >= move.ownerEpoch) {
-      await store.roster.raise(move.envoyId, record.owner_epoch);
+      // only a proof counts, and that one is in its roster
       throw new CodedError(
         'STALE_EPOCH',
         `${move.source} owns ${move.hostname} under epoch ${record.owner_epoch}, which this hub did not know`,

@@ -1,7 +1,9 @@
 /** The hub's copy of who is enrolled where. A site's word counts for what it owns; who owns it is the hub's own word, or a grant that proves it. */
 import { CodedError, messageOf } from '../core/base/errors.ts';
 import type { EnvoyId } from '../core/base/ids.ts';
+import { requireAcceptablePublicKey } from '../core/crypto/ed25519.ts';
 import { type Grant, openGrant, type SignedGrant } from '../core/policy/ownership.ts';
+import { requireHostname } from '../server/enroll/request.ts';
 import { failpoint } from '../server/failpoints.ts';
 import { identitySchema, type TravellingIdentity } from '../server/spanner/identity-record.ts';
 import { ROSTER_PAGE, type RosterEntry, rosterChanged, rosterPull } from '../server/spanner/kinds/roster.ts';
@@ -20,6 +22,9 @@ export function identityIn(row: RosterRow): TravellingIdentity | undefined {
 export function grantIn(row: Pick<RosterRow, 'grant'>): SignedGrant | undefined {
   return row.grant === '' ? undefined : (JSON.parse(row.grant) as SignedGrant);
 }
+
+/** Where an envoy enrolled it is under this epoch. */
+const ENROLLED_EPOCH = 1;
 
 type RosterParts = Pick<HubMoveParts, 'store' | 'clock' | 'log' | 'sites' | 'authority' | 'revokedSerials' | 'failpoint' | 'metrics'>;
 
@@ -66,8 +71,12 @@ export class Roster {
     const known = await store.roster.site(siteId);
     let after = whole ? 0 : (known?.seq ?? 0);
     let epoch = known?.epoch ?? 0;
-    for (;;) {
+    for (let pages = 0; ; pages += 1) {
       const page = await session.request(rosterPull, { epoch, after, limit: ROSTER_PAGE });
+      // a site must not keep this hub reading for ever: each page but the first leads on from the one before
+      const leadsOn = page.through > after || (pages === 0 && page.anew && page.through > 0);
+      if (page.entries.length > ROSTER_PAGE || (!page.complete && (!leadsOn || page.entries.length === 0)))
+        throw new CodedError('BAD_REQUEST', `the roster of ${siteId} does not come to its end`);
       await this.writing.transaction(async (tx) => {
         for (const entry of page.entries) await this.#merge(tx, siteId, entry);
         await tx.roster.putSite({ siteId, epoch: page.epoch, seq: page.through, heardAt: clock.now() });
@@ -98,6 +107,10 @@ export class Roster {
     const refuse = (why: string) => log.error('a site says what cannot be', { spoke: siteId, envoy_id: envoyId, error: why });
     const grant = entry.grant === null ? undefined : this.#open(entry.grant, envoyId);
     if (entry.grant !== null && grant === undefined) return refuse('its grant does not hold');
+    if (entry.identity !== null) {
+      const fault = faultOf(entry.identity, envoyId, known);
+      if (fault !== undefined) return refuse(fault);
+    }
     if (grant !== undefined && entry.grant !== null && grant.owner_epoch > (known?.ownerEpoch ?? 0)) {
       // this hub does not know its own word any more: it was restored from an older copy
       const here = grant.site_id === siteId && entry.state === 'owned' ? entry.identity : null;
@@ -126,27 +139,39 @@ export class Roster {
       return;
     }
     const { identity } = entry;
-    if (identity === null || identity.envoy_id !== envoyId) return refuse('an envoy without its identity');
+    if (identity === null) return refuse('an envoy without its identity');
+    // where nobody moved it to, it has the epoch of its enrolment; a number without proof is not remembered either, nothing could be given out above the highest one
+    if (entry.owner_epoch > Math.max(ENROLLED_EPOCH, grant?.owner_epoch ?? 0))
+      return refuse(`it claims epoch ${entry.owner_epoch} without a grant`);
     const fresh = rowOf(identity, siteId, entry.owner_epoch);
     if (known === undefined) {
       await tx.roster.put({ ...fresh, grant: entry.grant === null ? '' : JSON.stringify(entry.grant), heardAt: clock.now() });
       return;
     }
-    if (entry.owner_epoch > known.ownerEpoch) {
-      await tx.roster.raise(envoyId, entry.owner_epoch);
-      return refuse(`it claims epoch ${entry.owner_epoch} without a grant`);
-    }
     if (entry.owner_epoch < known.ownerEpoch) return;
     if (known.ownerSite !== siteId) return refuse(`${known.ownerSite} owns the envoy under the same epoch ${known.ownerEpoch}`);
-    if (identityIn(known)?.identity_key !== identity.identity_key) return refuse('the envoy has another identity key than before');
     await tx.roster.put({
       ...known,
-      hostname: fresh.hostname,
       status: fresh.status,
       identity: fresh.identity,
       heardAt: clock.now(),
     });
   }
+}
+
+/** What an envoy is called, and its key, never change: a site that says so wants another one's name. */
+function faultOf(identity: TravellingIdentity, envoyId: EnvoyId, known: RosterRow | undefined): string | undefined {
+  if (identity.envoy_id !== envoyId) return 'the identity is that of another envoy';
+  try {
+    requireHostname(identity.hostname);
+    requireAcceptablePublicKey(Buffer.from(identity.identity_key, 'base64'));
+  } catch (thrown) {
+    return messageOf(thrown);
+  }
+  if (known === undefined) return undefined;
+  if (known.hostname !== identity.hostname) return 'the envoy has another hostname than before';
+  const before = identityIn(known)?.identity_key;
+  return before !== undefined && before !== identity.identity_key ? 'the envoy has another identity key than before' : undefined;
 }
 
 function rowOf(identity: TravellingIdentity, siteId: string, epoch: number): RosterRow {

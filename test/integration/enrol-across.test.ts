@@ -149,7 +149,10 @@ describe('at the hub', () => {
     expect((await post(b, request(hostname, local, key))).status).toBe(201);
     await inRoster(hostname, 'b');
     const token = await hub.token('*');
+    const spent = (await hub.audit('token.spent')).length;
     for (const site of [hub, a]) expect((await post(site, request(hostname, token))).code).toBe('HOSTNAME_TAKEN');
+    // the word of b alone draws no machine of a to it: nothing was ordered there
+    expect((await hub.audit('token.spent')).length).toBe(spent);
     const anew = newSigningKey();
     const wanted = request(hostname, token, anew, { force: true });
     const { proof: _proof, ...unsigned } = wanted;
