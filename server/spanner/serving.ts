@@ -46,8 +46,12 @@ export class Serving {
     };
     try {
       const more = frame.body.length + frame.data.length;
-      if (this.#running.size + this.#incoming.size >= MOST_RUNNING || this.#bytes + more > MOST_BYTES + MAX_REQUEST_BYTES)
-        if (known === undefined) throw new CodedError('OVERLOADED', 'too many requests on the link', { retryAfterSeconds: 1 });
+      const isOne = known === undefined ? 1 : 0;
+      // every piece counts: many requests that are never finished would fill this process otherwise
+      if ((this.#running.size + this.#incoming.size) * isOne >= MOST_RUNNING || this.#bytes + more > MOST_BYTES + MAX_REQUEST_BYTES)
+        throw new CodedError('OVERLOADED', 'too many requests on the link', { retryAfterSeconds: 1 });
+      if (this.#running.has(frame.id) || (known === undefined && this.#incoming.has(frame.id)))
+        throw new CodedError('BAD_REQUEST', 'two requests have one id');
       this.#bytes += more;
       this.#incoming.set(frame.id, incoming);
       const message = incoming.assembly.add(frame);
@@ -57,7 +61,8 @@ export class Serving {
         this.#bytes -= incoming.assembly.size;
       });
     } catch (thrown) {
-      if (this.#incoming.delete(frame.id)) this.#bytes -= incoming.assembly.size;
+      this.#bytes -= this.#incoming.get(frame.id)?.assembly.size ?? 0;
+      this.#incoming.delete(frame.id);
       void this.#fail(frame.id, thrown);
     }
   }

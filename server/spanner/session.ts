@@ -18,6 +18,10 @@ const DEADLINE_MS = 30_000;
 const SILENT = 3;
 /** Requests that wait for an answer, each way. */
 const MOST_OPEN = 1024;
+/** Bytes of all answers that are coming in. */
+const MOST_ANSWERING = 2 * MAX_ANSWER_BYTES;
+/** Messages that wait to be sent: who asks and asks and never reads the answers would fill this process. */
+const MOST_UNSENT = 2 * MOST_OPEN;
 
 export interface SessionParts {
   readonly channel: FrameChannel;
@@ -50,6 +54,11 @@ export class Session implements LinkSession {
   readonly #timer: NodeJS.Timeout;
   #turn: Promise<void> = Promise.resolve();
   #nextId = 1;
+  #unsent = 0;
+  /** bytes of answers that are coming in */
+  #answering = 0;
+  /** the last answer to a heartbeat is on its way still */
+  #ponging = false;
   #closed: string | undefined;
   #lastHeard: number;
   /** when something came that is no question of the other end: it shows that our words arrive */
@@ -122,6 +131,7 @@ export class Session implements LinkSession {
     } finally {
       clearTimeout(timer);
       if (aborted !== undefined) options.signal?.removeEventListener('abort', aborted);
+      this.#answering -= this.#waiting.get(id)?.assembly.size ?? 0;
       this.#waiting.delete(id);
     }
     const parsed = of.reply.safeParse(readJson(answer.body));
@@ -163,10 +173,16 @@ export class Session implements LinkSession {
 
   /** Pieces take turns, so that a large message holds up no other for long. */
   async #send(head: Parameters<typeof framesOf>[0], message: Message): Promise<void> {
-    for (const frame of framesOf(head, message)) {
-      if (this.#closed !== undefined) throw this.#lost();
-      this.#turn = this.#turn.then(() => this.#raw(frame));
-      await this.#turn;
+    if (this.#unsent >= MOST_UNSENT) this.close('the other end asks and does not read');
+    this.#unsent += 1;
+    try {
+      for (const frame of framesOf(head, message)) {
+        if (this.#closed !== undefined) throw this.#lost();
+        this.#turn = this.#turn.then(() => this.#raw(frame));
+        await this.#turn;
+      }
+    } finally {
+      this.#unsent -= 1;
     }
   }
 
@@ -197,7 +213,10 @@ export class Session implements LinkSession {
     const waiting = this.#waiting.get(frame.reply_to);
     if (waiting === undefined) return; // it was given up meanwhile
     try {
+      const before = waiting.assembly.size;
       const message = waiting.assembly.add(frame);
+      this.#answering += waiting.assembly.size - before;
+      if (this.#answering > MOST_ANSWERING) throw new CodedError('TOO_LARGE', `the answers of ${this.siteId} are too large together`);
       if (message === undefined) return;
       if (frame.error) waiting.fail(fromFault(faultOf(message)));
       else waiting.done(message);
@@ -233,7 +252,15 @@ export class Session implements LinkSession {
 
   #pinged(frame: LinkFrame): void {
     const body = objectOf(frame);
-    void this.#raw(singleFrame({ kind: '.pong' }, { sent: body['sent'] ?? 0, clock_ms: this.#parts.clock.now() }));
+    const { sent } = body;
+    // one at a time: who asks without reading waits for its own sake
+    if (!this.#ponging) {
+      this.#ponging = true;
+      const pong = singleFrame({ kind: '.pong' }, { sent: typeof sent === 'number' ? sent : 0, clock_ms: this.#parts.clock.now() });
+      void this.#raw(pong).finally(() => {
+        this.#ponging = false;
+      });
+    }
     if (isPlainObject(body['beat'])) this.#parts.onHeartbeat?.(body['beat'] as JsonObject);
   }
 
