@@ -3,7 +3,6 @@ import { CodedError, messageOf } from '../core/base/errors.ts';
 import { type EnvoyId, newId } from '../core/base/ids.ts';
 import { type Actor, SYSTEM } from '../server/audit/record.ts';
 import { type AtFailpoint, failpoint } from '../server/failpoints.ts';
-import { siteStateKind } from '../server/spanner/kinds/moves.ts';
 import type { DrainRow } from '../server/store/drains.ts';
 import { STEP } from '../server/store/moves.ts';
 import type { RosterRow } from '../server/store/roster.ts';
@@ -363,7 +362,7 @@ export class Batches {
     const session = sites.session(site);
     if (session === undefined) return false;
     try {
-      const { owned, pending } = await session.request(siteStateKind, { hub_seq: await mover.sequence.current() });
+      const { owned, pending } = await mover.sequence.state(session);
       return owned === 0 && pending === 0;
     } catch {
       // it cannot be asked now: it is asked again

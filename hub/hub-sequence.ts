@@ -65,9 +65,15 @@ export class HubSequence {
     return tx.counters.get(FLOOR);
   }
 
+  /** Tells a site the number and how it stands here; answers how it is. */
+  async state(session: LinkSession) {
+    const hubSeq = await this.current();
+    return await session.request(siteStateKind, { hub_seq: hubSeq, state: this.#parts.sites.get(session.siteId)?.state });
+  }
+
   /** A step of every new link, before anything is assigned over it. @throws what the link throws */
   async meet(session: LinkSession): Promise<void> {
-    const { hub_seq: seen } = await session.request(siteStateKind, { hub_seq: await this.current() });
+    const { hub_seq: seen } = await this.state(session);
     const own = await this.current();
     // no copy is so old: above the highest number nothing could ever be committed again
     if (seen > own + MOST_FORGOTTEN)

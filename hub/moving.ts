@@ -1,4 +1,5 @@
 /** Moves as a part of the hub: roster, journal and batches on the registry of sites. */
+import { messageOf } from '../core/base/errors.ts';
 import { openRevocation } from '../core/crypto/delegation.ts';
 import type { ServerParts } from '../server/parts.ts';
 import type { Handler } from '../server/rest/handler.ts';
@@ -51,6 +52,14 @@ export function createMoving(parts: ServerParts, sites: SiteRegistry): Moving {
     sites,
     route: (hostname, without) => routeAmong(hostname, sites, parts.settings, without).siteId,
     defaultRate: `${parts.settings.spanner.move_rate_pct}%/min`,
+  });
+  sites.onState((siteId) => {
+    const session = sites.session(siteId);
+    if (session === undefined) return;
+    // it is told again with its next link, and while a drain looks at it
+    mover.sequence
+      .state(session)
+      .catch((thrown: unknown) => shared.log.warn('a site was not told its state', { spoke: siteId, error: messageOf(thrown) }));
   });
   // the hub leads every envoy of the fleet to its owner
   parts.ownership.lookup = async (envoyId) => {

@@ -73,6 +73,7 @@ export class SiteRegistry implements Sites {
   readonly #rows = new Map<string, SiteRow>();
   readonly #links = new Map<string, SiteLink>();
   readonly #onSession: SessionListener[] = [];
+  readonly #onState: ((siteId: string) => void)[] = [];
   readonly #onDown: ((siteId: string, reason: string) => void)[] = [];
   #own: { readonly row: SiteRow; readonly session: LinkSession; figures(): JsonObject } | undefined;
 
@@ -149,6 +150,11 @@ export class SiteRegistry implements Sites {
     this.#onSession.push(listener);
   }
 
+  /** called when a site begins or ends to take envoys */
+  onState(listener: (siteId: string) => void): void {
+    this.#onState.push(listener);
+  }
+
   onDown(listener: (siteId: string, reason: string) => void): void {
     this.#onDown.push(listener);
   }
@@ -158,6 +164,7 @@ export class SiteRegistry implements Sites {
     const row = this.#rows.get(siteId);
     if (!stored || row === undefined) throw new CodedError('NOT_FOUND', `no spoke ${siteId.slice(0, 40)}`);
     this.#rows.set(siteId, { ...row, ...change });
+    if (change.state !== undefined && change.state !== row.state) for (const listener of this.#onState) listener(siteId);
   }
 
   async add(row: SiteRow, tx?: Pick<Tables, 'sites'>): Promise<void> {

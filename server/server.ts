@@ -289,6 +289,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       entryOf: (hostname) => releases.entryOf(hostname),
       dropConnections,
       announces: (hostname) => ownership.announces(hostname),
+      leaving: () => ownership.leaving,
     });
     const enrollment = new Enrollment({ store, trail, clock, desk, creation });
     const authenticator = new Authenticator(

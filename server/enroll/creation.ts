@@ -37,6 +37,8 @@ export interface CreationParts {
   dropConnections(envoyId: string): void;
   /** an envoy of this name is on its way here from another site */
   announces(hostname: string): boolean;
+  /** the state of this site when its hub lets it take nobody */
+  leaving(): string | undefined;
 }
 
 export type EnrollResult =
@@ -67,7 +69,7 @@ export class EnvoyCreation {
 
   /**
    * @param credential undefined: no token was shown, the hostname must be one that may wait for an admin
-   * @throws CodedError HOSTNAME_TAKEN, KEY_ALREADY_ENROLLED, TOKEN_UNKNOWN, BAD_CSR, SPOKE_UNAVAILABLE while fenced, and what `spend` throws: nothing was made then
+   * @throws CodedError HOSTNAME_TAKEN, KEY_ALREADY_ENROLLED, TOKEN_UNKNOWN, BAD_CSR, SPOKE_UNAVAILABLE while fenced, SPOKE_DRAINING, and what `spend` throws: nothing was made then
    */
   async create(wanted: Wanted, credential: Credential | undefined): Promise<EnrollResult> {
     const { request, key, address } = wanted;
@@ -75,6 +77,9 @@ export class EnvoyCreation {
     const now = clock.now();
     if (this.#parts.fleet.fenced)
       throw new CodedError('SPOKE_UNAVAILABLE', 'this site was evacuated and enrols nobody', { hint: 'enrol at the hub' });
+    const leaving = this.#parts.leaving();
+    if (leaving !== undefined)
+      throw new CodedError('SPOKE_DRAINING', `this site is ${leaving} and enrols nobody`, { hint: 'enrol at the hub' });
     if (this.#parts.announces(request.hostname))
       throw new CodedError('HOSTNAME_TAKEN', `an envoy of the name ${request.hostname} is moving to this site`);
     const existing = await this.#parts.store.envoys.byHostname(request.hostname);

@@ -26,6 +26,9 @@ import type { RunIntake } from './run-intake.ts';
 /** What an agent may not have heard the acknowledgement of. */
 const RUNS_THAT_TRAVEL = 20;
 const FENCED = 'fenced';
+const HUB_STATE = 'hub_state';
+
+const LEAVING: ReadonlySet<string> = new Set(['draining', 'drained', 'evacuated', 'removed']);
 
 export interface Confirmation {
   readonly envoyId: EnvoyId;
@@ -49,6 +52,8 @@ export class Ownership {
   readonly #listeners = new Set<(confirmation: Confirmation) => void>();
   /** host names that are prepared: nobody else may enrol by them */
   readonly #announced = new Map<EnvoyId, string>();
+  /** what the hub said last of this site; nothing at a site without one */
+  #hubState = '';
   /** a hub knows more than its own site */
   lookup: ((envoyId: EnvoyId) => Promise<SignedGrant | undefined>) | undefined;
 
@@ -60,6 +65,7 @@ export class Ownership {
   async start(): Promise<void> {
     const { store, fleet } = this.#parts;
     fleet.fenced = (await store.ownerships.fact(FENCED)) === 'true';
+    this.#hubState = (await store.ownerships.fact(HUB_STATE)) ?? '';
     for (const { envoyId, record } of await store.ownerships.inState('arriving'))
       this.#announced.set(envoyId, identityRecordSchema.parse(JSON.parse(record)).identity.hostname);
     for (const { envoyId } of await store.ownerships.inState('arrived')) {
@@ -291,6 +297,18 @@ export class Ownership {
     const { fleet, store } = this.#parts;
     fleet.fenced = on;
     await store.ownerships.setFact(FENCED, String(on));
+  }
+
+  /** The hub says how this site stands; kept, so that a restart without the hub does not take envoys again. */
+  async beTold(state: string): Promise<void> {
+    if (state === this.#hubState) return;
+    this.#hubState = state;
+    await this.#parts.store.ownerships.setFact(HUB_STATE, state);
+  }
+
+  /** Why nobody may enrol here: the hub empties this site, or has. */
+  get leaving(): string | undefined {
+    return LEAVING.has(this.#hubState) ? this.#hubState : undefined;
   }
 
   get isFenced(): boolean {

@@ -135,6 +135,19 @@ describe('the roster of a site that lies', () => {
   });
 });
 
+test('a site that is being emptied knows it, also after a restart without its hub, until the hub says otherwise', async () => {
+  const { hub, a } = await fleet();
+  expect(a.ownership.leaving).toBeUndefined();
+  hub.setState('a', 'draining');
+  await hub.mover.sequence.state(hub.session('a')!);
+  expect(a.ownership.leaving).toBe('draining');
+  await a.start();
+  expect(a.ownership.leaving).toBe('draining');
+  hub.setState('a', 'active');
+  await hub.link(a);
+  expect(a.ownership.leaving).toBeUndefined();
+});
+
 describe('a forged number of commits', () => {
   test('that no copy explains is refused, and the hub goes on', async () => {
     const { hub, ofB, move } = await fleet();

@@ -319,6 +319,8 @@ describe('while a part is away', () => {
         timeoutMs: 20_000,
       });
     expect(await spentOf(hub, token)).toBeUndefined();
+    const { token: local } = await b.parts.tokens.create({ pattern: '*', ttlMs: 60_000 }, { kind: 'system', id: 'test', name: 'test' });
+    expect((await post(b, request(fresh('b'), local))).code).toBe('SPOKE_DRAINING');
     await hub.parts.store.sites.update('b', { state: 'active' });
     await hub.stop();
     hub.configure({ spanner: { default_spoke: 'hub' } });

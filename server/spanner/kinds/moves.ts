@@ -37,7 +37,11 @@ export const moveConfirm = kind('move.confirm', z.object(which), done);
 /** hub → site: what a drain waits for, and which commit of the hub the site has seen */
 export const siteStateKind = kind(
   'site.state',
-  z.object({ hub_seq: hubSeq }),
+  z.object({
+    hub_seq: hubSeq,
+    /** how the site stands at the hub: one that is being emptied enrols nobody */
+    state: z.string().max(32).optional(),
+  }),
   z.object({
     hub_seq: hubSeq,
     /** envoys that the site answers policy to */

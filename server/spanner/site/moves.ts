@@ -22,7 +22,10 @@ import {
 import { type Answer, answers, type LinkSession } from '../link.ts';
 
 export interface SiteMovesParts {
-  readonly ownership: Pick<Ownership, 'export' | 'prepare' | 'activate' | 'depart' | 'late' | 'undo' | 'forget' | 'confirmations'>;
+  readonly ownership: Pick<
+    Ownership,
+    'export' | 'prepare' | 'activate' | 'depart' | 'late' | 'undo' | 'forget' | 'confirmations' | 'beTold'
+  >;
   readonly store: Pick<Store, 'counters' | 'envoys'>;
   readonly clock: Clock;
   readonly log: Logger;
@@ -87,7 +90,8 @@ export function moveAnswers(parts: SiteMovesParts): readonly Answer[] {
       at('site.forget.stored');
       return {};
     }),
-    answers(siteStateKind, async ({ hub_seq: hubSeq }) => {
+    answers(siteStateKind, async ({ hub_seq: hubSeq, state }) => {
+      if (state !== undefined) await ownership.beTold(state);
       const highest = Math.max(await store.counters.get(SEEN), hubSeq > 0 ? await store.counters.raise(SEEN, hubSeq) : 0);
       return { hub_seq: highest, ...(await parts.counts()) };
     }),
