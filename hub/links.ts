@@ -125,11 +125,15 @@ export class HubLinks {
   }
 }
 
+/** As agents take them from a grant: with another one an envoy that moves there would find nobody. */
+const ADDRESS = /^[^\s/@]{1,260}:\d{1,5}$/;
+const isApiUrl = (text: string): boolean => text.length < 300 && /^https:\/\/[\x21-\x7e]+$/.test(text) && URL.canParse(text);
+
 /** What a spoke says of where it is reached; the address that an admin gave stays. */
 function addressesOf(facts: JsonObject, addr: string): { readonly apiUrl?: string; readonly addr?: string } {
   const { api_url: apiUrl, advertise } = facts;
   return {
-    ...(typeof apiUrl === 'string' && apiUrl.startsWith('https://') && apiUrl.length < 300 ? { apiUrl } : {}),
-    ...(addr === '' && typeof advertise === 'string' && advertise.length < 300 ? { addr: advertise } : {}),
+    ...(typeof apiUrl === 'string' && isApiUrl(apiUrl) ? { apiUrl } : {}),
+    ...(addr === '' && typeof advertise === 'string' && ADDRESS.test(advertise) ? { addr: advertise } : {}),
   };
 }

@@ -166,10 +166,11 @@ export class Spokes {
         hint: 'take it out of spanner.spokes, restart the hub, then remove it',
       });
     const now = clock.now();
-    const serials = delegationsOf(site).map(serialOf);
-    // signed before anything is written: without the root nothing changes
-    const records = serials.map((serial) => revokeSerial(paths, identity.fleetId, serial, now));
-    await store.transaction(async (tx) => {
+    const { serials, records } = await store.transaction(async (tx) => {
+      // as it is now: one that was renewed a moment ago must go as well
+      const serials = delegationsOf((await tx.sites.byId(id)) ?? site).map(serialOf);
+      // signed before anything is written: without the root nothing changes
+      const records = serials.map((serial) => revokeSerial(paths, identity.fleetId, serial, now));
       await tx.sites.update(id, { state: 'removed', stateAt: now, join: { hash: '', expiresAt: 0, spentAt: 0, answer: '' } });
       await trail.record(tx, {
         actor,
@@ -179,6 +180,7 @@ export class Spokes {
         requestId,
         data: { was: site.state, serials },
       });
+      return { serials, records };
     });
     revocations.add(records);
     await this.#sites.reload(id);

@@ -8,6 +8,7 @@ import { newSigningKey } from '../core/crypto/ed25519.ts';
 import { codecs } from '../proto/load.ts';
 import { openIdentity } from '../server/identity/server-identity.ts';
 import { delegateSpoke } from '../server/identity/sign-spoke.ts';
+import { renewIdentityKind } from '../server/spanner/kinds/trust.ts';
 import { trustAnswers } from '../server/spanner/site/trust.ts';
 import type { HubLink } from '../spoke/hub-link.ts';
 import { renewIdentity } from '../spoke/renewal.ts';
@@ -115,6 +116,31 @@ test('a removed spoke loses its link and is refused; other spokes and envoys kno
   await expect(openIdentity(gone.paths, { names, certDays: 30, now: Date.now() })).rejects.toMatchObject({ code: 'BUNDLE_REJECTED' });
   await goneLink.stop();
   await staysLink.stop();
+});
+
+test('a spoke that renews again and again while it is removed keeps no delegation that is not revoked', async () => {
+  const keys = await joinedSpoke(hub, 'greedy');
+  const link = start(keys);
+  const session = await eventually(() => link.session);
+  await hub.sites.change('greedy', { state: 'drained' });
+  const given = await Promise.allSettled([
+    ...Array.from({ length: 6 }, () => session.request(renewIdentityKind, { ca_csr: null })),
+    eventually(
+      async () => {
+        if ((await hub.parts.store.audit.list({ event: 'delegation.issued' }, 50)).every(({ target }) => target !== 'greedy'))
+          throw new Error('not yet');
+        return hub.spokes.remove('greedy', TESTER, 'r');
+      },
+      { everyMs: 1 },
+    ),
+  ]);
+  const serials = given.flatMap((each) =>
+    each.status === 'fulfilled' && 'delegation' in each.value ? [(JSON.parse(each.value.delegation.record) as Delegation).serial] : [],
+  );
+  const issued = (await hub.parts.store.audit.list({ event: 'delegation.issued' }, 50)).filter(({ target }) => target === 'greedy');
+  for (const { record } of issued) serials.push((JSON.parse(record) as { data: { serial: string } }).data.serial);
+  expect(serials.length).toBeGreaterThan(1);
+  expect(serials.filter((each) => !hub.parts.revocations.serials.has(each))).toEqual([]);
 });
 
 test('a revocation that the root did not sign is refused', () => {

@@ -46,31 +46,32 @@ export class HubTrust {
 
   async #renew(siteId: string, csr: string | null): Promise<{ delegation: SignedRecord; site_ca: string | null }> {
     const { clock, identity, paths, store, trail } = this.#parts;
-    const site = this.#sites.get(siteId)!;
     const now = clock.now();
-    const earlier = delegationsOf(site).filter((each) => datesOf(each).not_after > now);
-    if (earlier.length >= MOST_DELEGATIONS)
-      throw new CodedError('RATE_LIMITED', `${siteId} has ${earlier.length} delegations that have not run out`, {
-        retryAfterSeconds: 86_400,
-      });
+    const { serverId } = this.#sites.get(siteId)!;
     const ca = csr === null ? null : await certifySiteCa(paths, siteId, csr, now);
-    const publicKey = Buffer.from(site.serverKey, 'base64');
-    const delegation = delegateSpoke(
-      paths,
-      { fleetId: identity.fleetId, siteId, serverId: site.serverId, publicKey, epoch: site.epoch },
-      now,
-    );
-    // those before stay good until they run out: a removal must be able to revoke them
-    const held = [delegation, ...earlier];
-    await store.transaction(async (tx) => {
+    const delegation = await store.transaction(async (tx) => {
+      // as it is now: it may be removed meanwhile, and one that another renewal gave a moment ago must stay known
+      const site = await tx.sites.byId(siteId);
+      if (site === undefined || site.state === 'removed' || site.serverId !== serverId)
+        throw new CodedError('REVOKED', `the spoke ${siteId} was removed`);
+      const earlier = delegationsOf(site).filter((each) => datesOf(each).not_after > now);
+      if (earlier.length >= MOST_DELEGATIONS)
+        throw new CodedError('RATE_LIMITED', `${siteId} has ${earlier.length} delegations that have not run out`, {
+          retryAfterSeconds: 86_400,
+        });
+      const publicKey = Buffer.from(site.serverKey, 'base64');
+      const fresh = delegateSpoke(paths, { fleetId: identity.fleetId, siteId, serverId, publicKey, epoch: site.epoch }, now);
+      // those before stay good until they run out: a removal must be able to revoke them
+      const held = [fresh, ...earlier];
       await tx.sites.update(siteId, { delegation: JSON.stringify(held), ...(ca === null ? {} : { ca }) });
       await trail.record(tx, {
         actor: { kind: 'spoke', id: siteId, name: siteId },
         event: 'delegation.issued',
         target: { kind: 'spoke', id: siteId, name: site.addr },
         outcome: 'ok',
-        data: { serial: serialOf(delegation), server_id: site.serverId, ca: ca !== null },
+        data: { serial: serialOf(fresh), server_id: serverId, ca: ca !== null },
       });
+      return fresh;
     });
     await this.#sites.reload(siteId);
     return { delegation, site_ca: ca };

@@ -3,6 +3,7 @@ import type { z } from 'zod';
 import type { RouteContract } from '../../core/api/route.ts';
 import type { Clock } from '../../core/base/clock.ts';
 import { CodedError, messageOf } from '../../core/base/errors.ts';
+import { parseForeignJson } from '../../core/base/json.ts';
 import type { Principal } from '../../server/access/permissions.ts';
 import type { Metrics } from '../../server/observe/metrics.ts';
 import type { HandlerInput } from '../../server/rest/handler.ts';
@@ -99,7 +100,7 @@ export class Asking {
     const { body, data } = await site.session.requestData(query, question, { deadlineMs: this.#parts.deadlineMs(), signal: input.signal });
     if ((data?.byteLength ?? 0) > this.#parts.maxBytes)
       throw new CodedError('TOO_LARGE', `the answer of ${site.id} is larger than ${this.#parts.maxBytes} bytes`);
-    return { body: JSON.parse(Buffer.from(data ?? 'null').toString('utf8')) as unknown, bytes: data?.byteLength ?? 0, status: body.status };
+    return { body: read(site.id, contract, data, more.part ?? 'answer'), bytes: data?.byteLength ?? 0, status: body.status };
   }
 
   /** All of them at once; never throws for a site that fails. `changed`: members of the query that differ by site, undefined leaves a site out. */
@@ -140,6 +141,20 @@ export class Asking {
     };
     return (await Promise.all(sites.map(answer))).flat();
   }
+}
+
+/** What a site sent, when it is an answer to the question: what is merged and summed must have its shape, or one site spoils the answer of all. */
+function read(id: string, contract: RouteContract, data: Uint8Array | undefined, part: 'answer' | 'current'): unknown {
+  let body: unknown;
+  try {
+    body = parseForeignJson(Buffer.from(data ?? 'null').toString('utf8'));
+  } catch (cause) {
+    throw new CodedError('INTERNAL', `${id} answered ${contract.name} with what is no JSON`, { cause });
+  }
+  if (part === 'current') return body;
+  const parsed = contract.reply.safeParse(body);
+  if (!parsed.success) throw new CodedError('INTERNAL', `${id} answered ${contract.name} in an unknown shape`, { cause: parsed.error });
+  return parsed.data;
 }
 
 /** Everybody that was asked answered, and without a refusal. */

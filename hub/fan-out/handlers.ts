@@ -124,7 +124,9 @@ class FanOut {
     const pages: SitePage[] = answers.flatMap(({ spoke, body }) => {
       if (body === undefined) return [];
       const { items, next_cursor: nextCursor } = body as { items: SitePage['items']; next_cursor: string | null };
-      return [{ site: spoke.id, items, nextCursor }];
+      // a site speaks for itself alone
+      const named = items.map((row) => (Object.hasOwn(row, 'spoke') ? { ...row, spoke: spoke.id } : row));
+      return [{ site: spoke.id, items: named, nextCursor }];
     });
     const start = new Map(sites.map(({ id }) => [id, placeOf(id)]));
     for (const { spoke, body } of answers) if (body === undefined) start.set(spoke.id, LOST);

@@ -1,13 +1,21 @@
 /** A spoke that lies to its hub, or talks without end: what it must not gain, and whom it must not stop. */
 import { afterEach, describe, expect, jest, test } from '@jest/globals';
+import { z } from 'zod';
+import { fleetQuery, pageOf, pageQuery, route } from '../../core/api/route.ts';
+import { systemClock } from '../../core/base/clock.ts';
 import type { EnvoyId } from '../../core/base/ids.ts';
 import { newSigningKey } from '../../core/crypto/ed25519.ts';
 import { signGrant } from '../../core/policy/ownership.ts';
+import { Asking } from '../../hub/fan-out/ask.ts';
+import { fanOutHandlers } from '../../hub/fan-out/handlers.ts';
+import { permissionsOf } from '../../server/access/roles.ts';
 import { SYSTEM } from '../../server/audit/record.ts';
+import { handler } from '../../server/rest/handler.ts';
 import type { TravellingIdentity } from '../../server/spanner/identity-record.ts';
 import { moveExport, siteStateKind } from '../../server/spanner/kinds/moves.ts';
+import { query } from '../../server/spanner/kinds/query.ts';
 import { type RosterEntry, rosterPull } from '../../server/spanner/kinds/roster.ts';
-import { type Answer, answers, type LinkSession } from '../../server/spanner/link.ts';
+import { type Answer, answers, answersWithData, type LinkSession } from '../../server/spanner/link.ts';
 import { pairedSessions } from '../../server/spanner/paired.ts';
 import { eventually } from '../harness/eventually.ts';
 import { type Moving, openMoving } from '../harness/moving-sites.ts';
@@ -146,6 +154,71 @@ test('a site that is being emptied knows it, also after a restart without its hu
   hub.setState('a', 'active');
   await hub.link(a);
   expect(a.ownership.leaving).toBeUndefined();
+});
+
+describe('an answer of nonsense to a question about the fleet', () => {
+  const contract = route({
+    name: 'envoys.list',
+    summary: '',
+    method: 'GET',
+    path: '/envoys',
+    permission: 'fleet.read',
+    query: z.strictObject({ ...pageQuery, ...fleetQuery, sort: z.enum(['hostname']).optional() }),
+    reply: pageOf(z.object({ id: z.string(), hostname: z.string(), spoke: z.string() })),
+  });
+  const answering = (id: string, body: unknown) =>
+    liar(id, [answersWithData(query, async () => ({ body: { status: 200, headers: {} }, data: Buffer.from(JSON.stringify(body)) }))]);
+  const good = (id: string, spoke = id) => ({
+    items: [{ id: `${id}-1`, hostname: `${id}1`, spoke }],
+    next_cursor: null,
+    complete: true,
+    spokes: [],
+  });
+  const ask = async (bodies: Readonly<Record<string, unknown>>) => {
+    const asking = new Asking({
+      sites: () => Object.entries(bodies).map(([id, body]) => ({ id, session: answering(id, body), heardAt: 1 })),
+      deadlineMs: () => 500,
+      maxBytes: 1_000_000,
+      maxTotalBytes: 4_000_000,
+      clock: systemClock,
+    });
+    const own = handler(contract, () => {
+      throw new Error('the own handler of a hub is not called');
+    });
+    const [fanOut] = fanOutHandlers([own], { asking, ownerOf: () => Promise.resolve(undefined), clock: systemClock });
+    const principal = { kind: 'user', id: 'u', name: 'u', role: 'admin', permissions: permissionsOf('admin'), address: '' } as const;
+    const input = {
+      params: {},
+      query: { limit: 100 },
+      body: {},
+      principal,
+      address: '',
+      requestId: 'r',
+      signal: new AbortController().signal,
+    };
+    return (await fanOut!.handle({ ...input, status: () => undefined, header: () => undefined })) as z.output<typeof contract.reply>;
+  };
+
+  test.each([
+    null,
+    5,
+    {},
+    { items: null, next_cursor: null },
+    { items: [null], next_cursor: null },
+    { items: [{ id: {} }], next_cursor: 7 },
+  ])('%j spoils the part of its site alone', async (body) => {
+    const reply = await ask({ a: body, b: good('b') });
+    expect(reply.items.map(({ id }) => id)).toEqual(['b-1']);
+    expect([reply.complete, reply.spokes.find(({ id }) => id === 'a')?.error]).toEqual([false, expect.stringContaining('unknown shape')]);
+  });
+
+  test('a site speaks for itself alone', async () => {
+    const { items } = await ask({ a: good('a', 'b'), b: good('b') });
+    expect(items.map(({ id, spoke }) => [id, spoke])).toEqual([
+      ['a-1', 'a'],
+      ['b-1', 'b'],
+    ]);
+  });
 });
 
 describe('a forged number of commits', () => {
