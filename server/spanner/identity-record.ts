@@ -27,7 +27,8 @@ export const identitySchema = z.object({
 export type TravellingIdentity = z.output<typeof identitySchema>;
 
 const volatileSchema = z.object({
-  sequence: counter,
+  // agents count on from the time in milliseconds: nobody may burn the numbers up to the last one for them
+  sequence: counter.max(2 ** 48),
   last_seen: counter,
   release: counter,
   policy_hash: z.string().max(64),

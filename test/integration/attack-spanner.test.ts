@@ -11,7 +11,7 @@ import { fanOutHandlers } from '../../hub/fan-out/handlers.ts';
 import { permissionsOf } from '../../server/access/roles.ts';
 import { SYSTEM } from '../../server/audit/record.ts';
 import { handler } from '../../server/rest/handler.ts';
-import type { TravellingIdentity } from '../../server/spanner/identity-record.ts';
+import type { IdentityRecord, TravellingIdentity } from '../../server/spanner/identity-record.ts';
 import { moveExport, siteStateKind } from '../../server/spanner/kinds/moves.ts';
 import { query } from '../../server/spanner/kinds/query.ts';
 import { type RosterEntry, rosterPull } from '../../server/spanner/kinds/roster.ts';
@@ -127,19 +127,30 @@ describe('the roster of a site that lies', () => {
     await expect(hub.roster.pull(session)).rejects.toMatchObject({ code: 'BAD_REQUEST' });
   });
 
-  test('what it hands out for a move has the name under which the hub knows it', async () => {
+  test.each([
+    [
+      'the name of another host',
+      'IDENTITY_MISMATCH',
+      (record: IdentityRecord) => ({ ...record, identity: { ...record.identity, hostname: 'db1.c' } }),
+    ],
+    [
+      'the last sequence number there is',
+      'INTERNAL',
+      (record: IdentityRecord) => ({ ...record, volatile: { ...record.volatile, sequence: Number.MAX_SAFE_INTEGER } }),
+    ],
+  ])('handing out an envoy with %s moves nobody', async (_name, error, lie) => {
     const { hub, a, ofA } = await fleet();
     const real = a.answers.find(({ kind }) => kind.name === moveExport.name)!;
-    const lie: Answer = {
+    const lying: Answer = {
       kind: real.kind,
       answer: async (...asked) => {
-        const { body } = (await real.answer(...asked)) as { body: { record: { identity: TravellingIdentity } } };
-        return { body: { record: { ...body.record, identity: { ...body.record.identity, hostname: 'db1.c' } } } };
+        const { body } = (await real.answer(...asked)) as { body: { record: IdentityRecord } };
+        return { body: { record: lie(body.record) } };
       },
     };
-    a.answers = a.answers.map((each) => (each === real ? lie : each));
+    a.answers = a.answers.map((each) => (each === real ? lying : each));
     await hub.link(a);
-    expect(await hub.mover.move({ envoyId: ofA, to: 'c', actor: SYSTEM })).toMatchObject({ phase: 'UNDONE', error: 'IDENTITY_MISMATCH' });
+    expect(await hub.mover.move({ envoyId: ofA, to: 'c', actor: SYSTEM })).toMatchObject({ phase: 'UNDONE', error });
   });
 });
 
