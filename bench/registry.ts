@@ -4,5 +4,6 @@ import { checkIn } from './p1-check-in.ts';
 import { memory } from './p4-memory.ts';
 import { publish } from './p7-publish.ts';
 import { agent } from './p10-agent.ts';
+import { drain, fleet, moves } from './spanner.ts';
 
-export const BENCHES: readonly Bench[] = [checkIn, memory, publish, agent];
+export const BENCHES: readonly Bench[] = [checkIn, memory, publish, agent, drain, fleet, moves];

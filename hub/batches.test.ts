@@ -137,7 +137,7 @@ describe('a drain', () => {
     expect(judgeHistory(history.events.filter(({ kind }) => kind !== 'reported'))).toEqual([]);
   });
 
-  test('is cancelled where it is; one without anywhere to go stays, and says so', async () => {
+  test('is cancelled where it is; envoys without anywhere to go keep it from beginning, or from ending', async () => {
     const { hub } = await fleet(20);
     const row = await hub.batches.begin({ kind: 'drain', site: 'a', targets: ['b'], rate: '20/s' }, SYSTEM, '');
     await eventually(async () => expect((await hub.batches.progress(row.id)).moved).toBeGreaterThan(2), { everyMs: 5 });
@@ -147,10 +147,18 @@ describe('a drain', () => {
     expect([state, moved + remaining, hub.site('a')?.state]).toEqual(['cancelled', 20, 'active']);
     expect(remaining).toBeGreaterThan(0);
     for (const id of ['b', 'c']) hub.setState(id, 'draining');
-    const stuck = await hub.batches.begin({ kind: 'drain', site: 'a', targets: [] }, SYSTEM, '');
-    await eventually(async () =>
-      expect(await hub.batches.progress(stuck.id)).toMatchObject({ state: 'running', failed: remaining, remaining }),
-    );
+    // what cannot end is not begun
+    await expect(hub.batches.begin({ kind: 'drain', site: 'a', targets: [] }, SYSTEM, '')).rejects.toMatchObject({ code: 'NO_ROUTE' });
+    expect(hub.site('a')?.state).toBe('active');
+    // what can end no longer stays, and says so
+    hub.setState('c', 'active');
+    const stuck = await hub.batches.begin({ kind: 'drain', site: 'a', targets: ['c'], rate: '20/s' }, SYSTEM, '');
+    hub.setState('c', 'draining');
+    await eventually(async () => {
+      const progress = await hub.batches.progress(stuck.id);
+      expect(progress.remaining).toBeGreaterThan(0);
+      expect(progress).toMatchObject({ state: 'running', failed: progress.remaining });
+    });
   });
 
   test('of a dead spoke is refused what an evacuation does; back again it learns what was given away', async () => {

@@ -1,6 +1,6 @@
 /**
  * Enrols simulated envoys into the data directory of a stopped site, as enrolment would leave them: rows and certificates, but no tokens and no bcrypt, whose cost is
- * not what is simulated. Usage: seed-process.ts <data dir> <first number> <count> <domain> <output>
+ * not what is simulated. Usage: seed-process.ts <data dir> <first number> <count> <domain> <output> [known]; with `known` nobody gets a certificate, and nobody can connect.
  */
 import { writeFileSync } from 'node:fs';
 import { newId } from '../../core/base/ids.ts';
@@ -13,7 +13,7 @@ import { openDatabase } from '../../server/store/database.ts';
 import type { Credentials } from './virtual-envoy.ts';
 
 const BATCH = 500;
-const [dataDir, first, count, domain, output] = process.argv.slice(2) as [string, string, string, string, string];
+const [dataDir, first, count, domain, output, known] = process.argv.slice(2) as [string, string, string, string, string, string?];
 const paths = dataPaths(dataDir);
 const identity = await openIdentity(paths, { names: { dns: ['localhost'], ips: [] }, certDays: 30, now: Date.now() });
 const store = await openDatabase({ driver: 'sqlite', path: paths.database, busyTimeoutMs: 10_000, create: false }, Date.now());
@@ -28,7 +28,6 @@ for (let done = 0; done < Number(count); done += BATCH) {
       const key = newSigningKey();
       const id = newId(now);
       const hostname = `sim-${String(Number(first) + index).padStart(6, '0')}.${domain}`;
-      const certificate = await createEnvoyCertificate(identity.siteCa, { fleetId: identity.fleetId, envoyId: id }, request.csr, 30, now);
       await tx.envoys.insert({
         id,
         hostname,
@@ -44,6 +43,8 @@ for (let done = 0; done < Number(count); done += BATCH) {
         labels: {},
         reason: '',
       });
+      if (known !== undefined) continue;
+      const certificate = await createEnvoyCertificate(identity.siteCa, { fleetId: identity.fleetId, envoyId: id }, request.csr, 30, now);
       made.push({
         id,
         hostname,

@@ -1,7 +1,7 @@
 /** The real servers of a simulation: a hub and its spokes as processes on loopback, administered with vigocli. */
-import { cpSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { parse, stringify } from 'yaml';
 import { type Running, runProgram, startProgram } from '../../test/harness/process-launcher.ts';
 
@@ -92,6 +92,10 @@ export class SimServer {
     const stacks = join(this.dataDir, 'stacks');
     for (const name of readdirSync(stacks)) rmSync(join(stacks, name), { recursive: true });
     if (typeof files === 'string') cpSync(files, stacks, { recursive: true });
-    else for (const [name, text] of Object.entries(files)) writeFileSync(join(stacks, name), text);
+    else
+      for (const [name, text] of Object.entries(files)) {
+        mkdirSync(dirname(join(stacks, name)), { recursive: true });
+        writeFileSync(join(stacks, name), text);
+      }
   }
 }

@@ -17,6 +17,8 @@ export interface SimulationOptions {
   /** processes that the envoys live in */
   readonly processes: number;
   readonly reportEvery: number;
+  /** enrolled, but unable to connect: for what happens between servers */
+  readonly knownOnly?: boolean | undefined;
   /** files on the stage, or undefined for one small module */
   readonly tree?: Readonly<Record<string, string>> | undefined;
   say(text: string): void;
@@ -171,7 +173,7 @@ export class Simulation {
   }
 
   async #enrolAll(): Promise<void> {
-    const { envoys, processes, reportEvery, intervalS, dir, say } = this.#options;
+    const { envoys, processes, reportEvery, intervalS, knownOnly, dir, say } = this.#options;
     say(`enrolling ${envoys} envoys`);
     const all: { who: Credentials; place: Population['envoys'][number]['place'] }[] = [];
     let fleet: Fleet | undefined;
@@ -184,7 +186,7 @@ export class Simulation {
         await spoke.stop();
         await run(process.execPath, [
           ...['--disable-warning=ExperimentalWarning', local('./seed-process.ts')],
-          ...[spoke.dataDir, String(share * index), String(count), `${spoke.id}.sim`, output],
+          ...[spoke.dataDir, String(share * index), String(count), `${spoke.id}.sim`, output, ...(knownOnly === true ? ['known'] : [])],
         ]);
         const seeded = JSON.parse(readFileSync(output, 'utf8')) as { fleet: Fleet; made: Credentials[] };
         fleet = seeded.fleet;
