@@ -144,6 +144,9 @@ export class Simulation {
       id,
       '--pattern',
       `*.${id}.sim`,
+      // what a spoke that is drained cannot keep, the others share
+      '--pattern',
+      '*.sim',
       '--addr',
       'localhost:1',
     ]);
