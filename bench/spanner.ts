@@ -82,7 +82,15 @@ async function asked(dataDir: string): Promise<{ readonly ms: number; readonly c
     said += text.toString('utf8');
   });
   const code = await new Promise<number | null>((resolve) => child.once('close', resolve));
-  return { ms: performance.now() - begun, code, said: said.split('\n').find((line) => line.includes('answered'))?.trim() ?? said.trim() };
+  return {
+    ms: performance.now() - begun,
+    code,
+    said:
+      said
+        .split('\n')
+        .find((line) => line.includes('answered'))
+        ?.trim() ?? said.trim(),
+  };
 }
 
 function manyFiles(changed: boolean): Readonly<Record<string, string>> {
