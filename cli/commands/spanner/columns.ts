@@ -4,8 +4,8 @@ import { type Column, formatTime } from '../../../core/command/output.ts';
 
 const milliseconds = (ms: number | null): string => (ms === null ? '' : `${ms}ms`);
 
-const current = (row: SpokeItem, figure: number | null): number | string | undefined =>
-  row.link.state === 'down' ? '?' : (figure ?? undefined);
+const current = (row: SpokeItem, figure: number | null): number | undefined =>
+  row.link.state === 'down' ? undefined : (figure ?? undefined);
 
 /** @param release live at the hub: what the lag is counted from */
 export function spokeColumns(release: number): readonly Column<SpokeItem>[] {
