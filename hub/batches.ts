@@ -170,7 +170,10 @@ export class Batches {
       endedAt: 0,
       error: '',
     };
+    // a drain that waits for a dead spoke would end later and call it drained: the fence would be gone
+    const overtaken = row.kind === 'evacuate' ? await store.drains.list({ state: 'running', site: row.site }, 100) : [];
     await store.transaction(async (tx) => {
+      for (const { id } of overtaken) await tx.drains.end(id, 'cancelled', now, '');
       if (whole(row.kind)) {
         await sites.change(row.site, { state: row.kind === 'drain' ? 'draining' : 'evacuated', stateAt: now }, tx);
         await trail.record(tx, {
@@ -184,6 +187,7 @@ export class Batches {
       }
       await tx.drains.add(row);
     });
+    for (const { id } of overtaken) this.#running.get(id)?.end.abort();
     this.#at('drain.started');
     await this.#run(row);
     return row;
@@ -254,7 +258,9 @@ export class Batches {
       remaining,
       failed,
       rate: Math.round(rate * 100) / 100,
-      eta_s: state !== 'running' || rate === 0 ? null : Math.ceil(Math.max(0, remaining - failed) / rate),
+      // what cannot be moved now has no end that could be estimated
+      eta_s:
+        state !== 'running' || rate === 0 || (failed > 0 && failed >= remaining) ? null : Math.ceil(Math.max(0, remaining - failed) / rate),
       error,
     };
   }

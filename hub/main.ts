@@ -1,4 +1,5 @@
 /** The role hub: the site above the spokes. */
+
 import type { JsonObject } from '../core/base/json.ts';
 import { enrollHandler } from '../server/rest/enrollments.ts';
 import { replaceHandlers } from '../server/rest/handler.ts';
@@ -10,6 +11,7 @@ import { siteAnswers } from '../server/spanner/site/answers.ts';
 import { heartbeatOf } from '../server/spanner/site/heartbeat.ts';
 import { siteOwning } from '../server/spanner/site/owning.ts';
 import { createHubAudit } from './audit.ts';
+import { doctorHandler } from './doctor.ts';
 import { HubEnrollment } from './enrollment.ts';
 import { createHubFleet, ownerIn } from './fleet.ts';
 import { hubHandlers } from './handlers.ts';
@@ -81,6 +83,7 @@ export const hubRole: SiteRole = async (site) => {
   return {
     handlers: replaceHandlers(ownHandlers, [
       ...hubHandlers({ parts, sites, joins, spokes }),
+      doctorHandler(parts, sites),
       ...moving.handlers,
       ...releases.handlers,
       ...fleet.handlers,

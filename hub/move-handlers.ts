@@ -85,17 +85,30 @@ export function moveHandlers(hub: { readonly parts: ServerParts; readonly sites:
       ? 'the hub never read the roster of this spoke'
       : `the hub's copy of its roster is ${Math.max(0, Math.round((clock.now() - Math.max(read.heardAt, sites.get(id)?.link.heartbeatAt ?? 0)) / 1000))} s old`;
   };
+  /** A drain needs the spoke; one that is dead would wait for ever without a word. */
+  const silence = (id: string): string | null => {
+    if (sites.get(id)?.own === true || sites.session(id)?.isOpen === true) return null;
+    return `${id} is unreachable: its envoys move when it is back; if it is dead for good: vigocli spanner spoke evacuate ${id}`;
+  };
   return [
     handler(reassign, async ({ body, principal, requestId }) => {
       const holds = rosterTarget(body.target);
       const envoys: EnvoyId[] = [];
+      let there = 0;
       for (let after = ''; ; ) {
         const rows = await store.roster.list({ after }, 500);
-        for (const row of rows) if (holds(row) && row.ownerSite !== body.to) envoys.push(row.envoyId);
+        for (const row of rows) {
+          if (!holds(row)) continue;
+          if (row.ownerSite === body.to) there++;
+          else envoys.push(row.envoyId);
+        }
         if (rows.length < 500) break;
         after = rows.at(-1)!.envoyId;
       }
-      if (envoys.length === 0) throw new CodedError('NO_TARGETS', 'the target matches nobody who is not there already');
+      if (envoys.length === 0 && there > 0)
+        throw new CodedError('NO_TARGETS', `nothing to move: whom the target matches (${there}) is at ${body.to} already`);
+      if (envoys.length === 0)
+        throw new CodedError('NO_TARGETS', 'the target matches no envoy', { hint: 'vigocli envoys list; several are separated by commas' });
       const to = body.to === undefined ? [] : [body.to];
       const wanted: Wanted = { kind: 'reassign', site: '', targets: to, envoys, rate: body.max_rate };
       if (body.dry_run) return planned(wanted);
@@ -123,8 +136,9 @@ export function moveHandlers(hub: { readonly parts: ServerParts; readonly sites:
         rate: body.max_rate,
         deadlineMs: body.deadline_s === undefined ? undefined : body.deadline_s * 1000,
       };
-      if (body.dry_run) return planned(wanted);
-      return begun((await batches.begin(wanted, actorOf(principal), requestId)).id, 'draining');
+      const note = silence(params.id);
+      if (body.dry_run) return planned(wanted, note);
+      return begun((await batches.begin(wanted, actorOf(principal), requestId)).id, 'draining', note);
     }),
     handler(undrainSpoke, async ({ params, body, principal, requestId }) => {
       const site = spoke(params.id);
@@ -148,11 +162,12 @@ export function moveHandlers(hub: { readonly parts: ServerParts; readonly sites:
       spoke(params.id);
       const [id] = await batches.cancel(params.id, actorOf(principal), requestId);
       const status = sites.get(params.id)?.state ?? '';
-      return id === undefined ? { ...nothing, status } : begun(id, status);
+      return id === undefined ? { ...nothing, status, note: `nothing ran for ${params.id}` } : begun(id, status);
     }),
     handler(pushSpoke, async ({ params, body, principal, requestId }) => {
       const session = sites.session(params.id);
-      if (sites.get(params.id) === undefined) throw new CodedError('NOT_FOUND', `no spoke ${params.id}`);
+      if (sites.get(params.id) === undefined)
+        throw new CodedError('NOT_FOUND', `no spoke ${params.id}`, { hint: 'vigocli spanner spoke list' });
       if (session === undefined) throw new CodedError('SPOKE_UNAVAILABLE', `${params.id} cannot be reached`);
       await store.transaction((tx) =>
         trail.record(tx, {

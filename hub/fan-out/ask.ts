@@ -95,7 +95,10 @@ export class Asking {
     more: { readonly query?: Readonly<Record<string, unknown>>; readonly part?: 'answer' | 'current' } = {},
   ): Promise<{ readonly body: unknown; readonly bytes: number; readonly status: number }> {
     if (site.session === undefined || !site.session.isOpen)
-      throw new CodedError('SPOKE_UNAVAILABLE', `there is no link to the spoke ${site.id}`, { details: { spoke: site.id } });
+      throw new CodedError('SPOKE_UNAVAILABLE', `there is no link to the spoke ${site.id}`, {
+        hint: `${site.heardAt > 0 ? `last heard ${new Date(site.heardAt).toISOString()}; ` : ''}vigocli spanner spoke show ${site.id}`,
+        details: { spoke: site.id },
+      });
     const question = this.#question(contract, input, more.query ?? {}, more.part ?? 'answer');
     const { body, data } = await site.session.requestData(query, question, { deadlineMs: this.#parts.deadlineMs(), signal: input.signal });
     if ((data?.byteLength ?? 0) > this.#parts.maxBytes)

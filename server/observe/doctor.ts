@@ -8,7 +8,7 @@ import { validityOf } from '../../core/crypto/certificate.ts';
 import type { Delegation } from '../../core/crypto/delegation.ts';
 import type { ServerParts } from '../parts.ts';
 
-type Check = z.output<typeof doctorCheckSchema>;
+export type Check = z.output<typeof doctorCheckSchema>;
 
 const DAY_MS = 86_400_000;
 const LOW_DISK = 0.05;
@@ -77,6 +77,12 @@ const EXAMINERS: Readonly<Record<string, Examiner>> = {
     return { status: 'ok', message: `provider ${secrets.name} answers` };
   },
 };
+
+/** The checks and the worst of them. */
+export function doctorReply(checks: readonly Check[]): { status: Check['status']; checks: Check[] } {
+  const worst = (['fail', 'warn'] as const).find((status) => checks.some((check) => check.status === status));
+  return { status: worst ?? 'ok', checks: [...checks] };
+}
 
 /** Every check, failing ones included. */
 export async function examine(parts: ServerParts): Promise<readonly Check[]> {

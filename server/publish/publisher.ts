@@ -150,7 +150,7 @@ export class Publisher {
     const { hub } = this.#parts;
     if (hub === undefined) return;
     throw new CodedError('ASK_HUB', `this server is a spoke: publish on the hub ${hub}`, {
-      hint: `vigocli --server ${hub.split(':', 1)[0]}`,
+      hint: `on the hub itself, or: vigocli --server https://${hub.slice(0, hub.lastIndexOf(':'))}:8443 (its REST address)`,
       details: { hub },
     });
   }

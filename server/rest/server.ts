@@ -2,7 +2,7 @@
 import { bootstrapCa, getDoctor, getMetrics, getOpenApi, getSuccession, getVersion, healthz, readyz } from '../../core/api/server.ts';
 import { CodedError } from '../../core/base/errors.ts';
 import { PROTOCOL_VERSION } from '../../proto/load.ts';
-import { examine, notReady } from '../observe/doctor.ts';
+import { doctorReply, examine, notReady } from '../observe/doctor.ts';
 import { type Handler, handler } from './handler.ts';
 import { openApi } from './openapi.ts';
 import type { RestParts } from './parts.ts';
@@ -38,14 +38,6 @@ export function serverHandlers(parts: RestParts): readonly Handler[] {
       header('content-type', 'application/x-pem-file');
       return identity.rootCa;
     }),
-    handler(getDoctor, async () => {
-      const checks = await examine(parts);
-      const worst: 'ok' | 'warn' | 'fail' = checks.some((check) => check.status === 'fail')
-        ? 'fail'
-        : checks.some((check) => check.status === 'warn')
-          ? 'warn'
-          : 'ok';
-      return { status: worst, checks: [...checks] };
-    }),
+    handler(getDoctor, async () => doctorReply(await examine(parts))),
   ];
 }

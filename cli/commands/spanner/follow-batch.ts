@@ -6,8 +6,9 @@ import type { ApiClient } from '../../api-client.ts';
 
 const BAR = 30;
 
-function figures({ moved, remaining, failed, rate, eta_s: eta }: BatchItem): string {
-  return `moved ${moved}, remaining ${remaining}, failed ${failed}, ${rate}/s${eta === null ? '' : `, ${eta} s to go`}`;
+function figures({ state, moved, remaining, failed, rate, eta_s: eta }: BatchItem): string {
+  const speed = state === 'running' ? `, ${rate}/s${eta === null ? '' : `, ${eta} s to go`}` : '';
+  return `moved ${moved}, remaining ${remaining}, failed ${failed}${speed}`;
 }
 
 /** Follows until it ends; answers how it stands then. */

@@ -19,7 +19,7 @@ export const spannerReassign = cliCommand({
     wait: flag.on('until every envoy was seen at its new spoke, at most --timeout'),
     dryRun: flag.on('shows who would move where'),
   }),
-  positional: [{ name: 'target', summary: 'host names, ids, spoke:…, label:…' }],
+  positional: [{ name: 'target', summary: 'host names, ids, spoke:…, label:…; several with commas' }],
   run: (input, io) =>
     withClient(input, io, async (client, output) => {
       const { to, maxRate, wait, dryRun } = input.flags;
