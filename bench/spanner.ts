@@ -43,7 +43,7 @@ export const drain: Bench = {
     const envoys = context.quick ? 900 : 10_000;
     return withSimulation(options(context, 'drain', { envoys }), async (simulation) => {
       await simulation.run();
-      await pause(INTERVAL_S * 1_100 + 3_000);
+      await pause(simulation.settleMs + INTERVAL_S * 1_100);
       const { moved, seconds, idleP99Ms, duringP99Ms, p99Ratio, lostResults, faults } = await drainScenario(simulation, '20', context.say);
       return [
         {
@@ -217,7 +217,7 @@ export const moves: Bench = {
     const count = context.quick ? 100 : 1_000;
     return withSimulation(options(context, 'moves', { envoys: count * 2, spokes: 2 }), async (simulation) => {
       await simulation.run();
-      await pause(INTERVAL_S * 1_100 + 2_000);
+      await pause(simulation.settleMs + INTERVAL_S * 1_100);
       context.say(`moves: ${count} at the interval`);
       const alone = await moveAll(simulation, 's1', 's2', '20/s', false);
       context.say('moves: everybody is woken each second');

@@ -35,6 +35,7 @@ import { spannerMoves } from './spanner/moves.ts';
 import { spannerReassign } from './spanner/reassign.ts';
 import { spannerRoute } from './spanner/route.ts';
 import { spokeAdd } from './spanner/spoke-add.ts';
+import { spokeEnvoys, spokeRuns } from './spanner/spoke-contents.ts';
 import { spokeDrain, spokeEvacuate, spokePush, spokeUndrain } from './spanner/spoke-drain.ts';
 import { spokeList, spokeShow } from './spanner/spoke-list.ts';
 import { spokeRemove } from './spanner/spoke-remove.ts';
@@ -89,11 +90,13 @@ const COMMANDS: readonly CliCommand[] = [
   spannerStatusCommand,
   spokeAdd,
   spokeDrain,
+  spokeEnvoys,
   spokeEvacuate,
   spokePush,
   spokeUndrain,
   spokeList,
   spokeRemove,
+  spokeRuns,
   spokeSet,
   spokeShow,
   tokensCreate,

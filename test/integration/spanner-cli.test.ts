@@ -98,6 +98,13 @@ test('a dead spoke looks dead; its evacuation ends the drain that waits for it, 
 
   await fleet.spoke('dc1').start();
   await fleet.linked('dc1');
+  // fenced by its very welcome: it serves nobody, then learns who belongs to whom
+  await eventually(async () => {
+    const own = await fleet.spoke('dc1').cliJson<{ items: unknown[] }>(['envoys', 'list']);
+    expect(own.items).toEqual([]);
+    const { items } = await fleet.hub.cliJson<{ items: { spoke: string }[] }>(['spanner', 'spoke', 'envoys', 'eu1']);
+    expect(items.map(({ spoke }) => spoke)).toEqual(['eu1']);
+  });
   // longer than a drain that still ran would need to call the empty spoke drained
   await new Promise((resolve) => setTimeout(resolve, 3_000));
   expect(await stateOf('dc1')).toBe('evacuated');

@@ -34,7 +34,7 @@ const ms = (value: number): string => `${value.toFixed(value < 10 ? 1 : 0)} ms`;
 export async function steadyScenario(simulation: Simulation, seconds: number, say: (text: string) => void): Promise<SteadyFigures> {
   say('everybody comes for the first time');
   await simulation.run();
-  await sleep(simulation.intervalS * 1100 + 2_000);
+  await sleep(simulation.settleMs + simulation.intervalS * 1100);
   await simulation.window();
   say(`measuring ${seconds} s`);
   const servers = [simulation.hub, ...simulation.spokes];
@@ -108,7 +108,10 @@ export async function drainScenario(simulation: Simulation, rate: string, say: (
   await simulation.hub.cli(['spanner', 'spoke', 'drain', leaving.id, '--max-rate', /\D/.test(rate) ? rate : `${rate}%/min`]);
   const seconds = (performance.now() - begun) / 1000;
   const during = await simulation.window();
-  await sleep(simulation.intervalS * 1200);
+  // the hub has committed all moves; each envoy hears of its own at its next check-in
+  for (let waits = 0; waits < 8 && (await simulation.places()).some(({ site }) => site === leaving.id); waits++)
+    await sleep(simulation.intervalS * 1000);
+  const home = await simulation.window();
   await simulation.quiet();
   await sleep(2_000);
   const places = await simulation.places();
@@ -130,7 +133,7 @@ export async function drainScenario(simulation: Simulation, rate: string, say: (
   const ratios = staying.map(({ id }) => (during.latency[id]?.p99 ?? 0) / (idle.latency[id]?.p99 ?? Number.POSITIVE_INFINITY));
   const worst = (window: Window) => Math.max(...staying.map(({ id }) => window.latency[id]?.p99 ?? 0));
   const moved = places.filter(({ ownerEpoch }) => ownerEpoch > 1).length;
-  const sorted = [...during.rehomed].sort((a, b) => a - b);
+  const sorted = [...during.rehomed, ...home.rehomed].sort((a, b) => a - b);
   const lines = [
     `drain: ${moved} of ${owned} moved in ${seconds.toFixed(0)} s (${((moved / seconds) * 60).toFixed(0)} a minute)`,
     `  check-in p99 of the others: ${ms(worst(idle))} idle, ${ms(worst(during))} during, worst ratio ${Math.max(...ratios).toFixed(2)}`,

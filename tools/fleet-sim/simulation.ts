@@ -167,6 +167,11 @@ export class Simulation {
     return spoke;
   }
 
+  /** The first check-ins, each with a handshake and a bundle, are spread so that this machine can make them: 100 a second. */
+  get settleMs(): number {
+    return Math.max(this.#options.intervalS * 1000, this.#options.envoys * 10);
+  }
+
   get intervalS(): number {
     return this.#options.intervalS;
   }
@@ -176,7 +181,7 @@ export class Simulation {
   }
 
   async #enrolAll(): Promise<void> {
-    const { envoys, processes, reportEvery, intervalS, knownOnly, dir, say } = this.#options;
+    const { envoys, processes, reportEvery, knownOnly, dir, say } = this.#options;
     say(`enrolling ${envoys} envoys`);
     const all: { who: Credentials; place: Population['envoys'][number]['place'] }[] = [];
     let fleet: Fleet | undefined;
@@ -203,7 +208,7 @@ export class Simulation {
         fleet: fleet!,
         envoys: all.filter((_envoy, number) => number % processes === index),
         reportEvery,
-        spreadMs: intervalS * 1000,
+        spreadMs: this.settleMs,
       };
       writeFileSync(this.populationFile(index), JSON.stringify(population));
     }
