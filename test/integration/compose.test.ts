@@ -1,20 +1,20 @@
 /** `docker compose up`, as the top-level file says it: six hosts of two regions enrol at the hub, are routed to their spokes, and converge. */
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { ensureCompose } from '../../tools/ensure-docker.ts';
 import { makeImages } from '../../tools/images.ts';
 import { eventually } from '../harness/eventually.ts';
 import { freePort } from '../harness/free-port.ts';
+import { describeUnless } from '../harness/where.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const PROJECT = `vigo-test-${process.pid}-compose`;
 
 const imagesProblem = await makeImages();
 const compose = imagesProblem === undefined ? ensureCompose() : { problem: imagesProblem };
-if ('problem' in compose) process.stderr.write(`compose is skipped: ${compose.problem}\n`);
 
-('problem' in compose ? describe.skip : describe)('docker compose up', () => {
+describeUnless('problem' in compose ? `compose: ${compose.problem}` : undefined)('docker compose up', () => {
   let port = 0;
   const run = (...args: string[]): string => {
     if ('problem' in compose) throw new Error(compose.problem);

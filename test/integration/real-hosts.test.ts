@@ -6,12 +6,13 @@ import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { buildExecutable } from '../../deploy/sea/build.ts';
 import { ensureDocker } from '../../tools/ensure-docker.ts';
 import { type Host, type Hosts, openHosts } from '../harness/container-launcher.ts';
 import { eventually } from '../harness/eventually.ts';
 import { makeSite, type Site } from '../harness/site.ts';
+import { describeUnless } from '../harness/where.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const INTERVAL_MS = 5_000;
@@ -33,9 +34,8 @@ interface RunItem {
 }
 
 const problem = await ensureDocker();
-if (problem !== undefined) process.stderr.write(`real hosts are skipped: ${problem}\n`);
 
-(problem === undefined ? describe : describe.skip)('real hosts', () => {
+describeUnless(problem === undefined ? undefined : `real hosts: ${problem}`)('real hosts', () => {
   let hosts: Hosts;
   let site: Site;
   let web1: Host;

@@ -1,8 +1,9 @@
 /** Two regions in containers: each site lives alone while its link is cut, and the hub shows everything once when it is back. */
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { ensureDocker } from '../../tools/ensure-docker.ts';
 import { eventually } from '../harness/eventually.ts';
 import { type EnvoyHost, openRegions, type Regions, type ServerHost } from '../harness/regions.ts';
+import { describeUnless } from '../harness/where.ts';
 
 const INTERVAL_S = 5;
 const HEARTBEAT_S = 1;
@@ -24,9 +25,8 @@ interface Listed {
 }
 
 const problem = await ensureDocker();
-if (problem !== undefined) process.stderr.write(`regions are skipped: ${problem}\n`);
 
-(problem === undefined ? describe : describe.skip)('two regions', () => {
+describeUnless(problem === undefined ? undefined : `two regions: ${problem}`)('two regions', () => {
   let regions: Regions;
   const ids = ['north', 'south'] as const;
   const spokeOf = (id: string): ServerHost => regions.spokes[id]!;
