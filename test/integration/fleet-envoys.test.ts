@@ -87,7 +87,10 @@ describe('at the hub', () => {
     const { envoyId } = machines.get('web1.b.test')!;
     expect(await json('envoys', 'show', 'web1.b.test')).toMatchObject({ id: envoyId, spoke: 'b', runs: [{ release: 1 }] });
     expect(await json('envoys', 'show', envoyId)).toMatchObject({ hostname: 'web1.b.test' });
-    expect(Object.keys(await json<object>('envoys', 'traits', 'web1.b.test'))).toContain('os');
+    // traits are written behind
+    await eventually(async () => expect(Object.keys(await json<object>('envoys', 'traits', 'web1.b.test'))).toContain('os'), {
+      timeoutMs: 20_000,
+    });
     expect(await rest(envoyPolicy as never, { id: 'web1.a.test' })).toMatchObject({
       hostname: 'web1.a.test',
       release: 1,
