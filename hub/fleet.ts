@@ -57,6 +57,6 @@ export function createHubFleet(site: RoleSite, sites: SiteRegistry, ownerOf: (na
   });
   return {
     asking,
-    handlers: [...fanOutHandlers(ownHandlers, { asking, ownerOf, clock: parts.clock }), followHandler(asking, parts.clock)],
+    handlers: [...fanOutHandlers(ownHandlers, { asking, own: siteId, ownerOf, clock: parts.clock }), followHandler(asking, parts.clock)],
   };
 }

@@ -172,7 +172,7 @@ function fleet(sites: TestSite[], more: Partial<ConstructorParameters<typeof Ask
     },
     ...(contract.needsMatch ? { current: async () => undefined } : {}),
   }));
-  const handlers = fanOutHandlers(own, { asking, ownerOf: (name) => Promise.resolve(owners.get(name)), clock: systemClock });
+  const handlers = fanOutHandlers(own, { asking, own: 'hub', ownerOf: (name) => Promise.resolve(owners.get(name)), clock: systemClock });
   const call = async <T>(name: string, more2: Partial<HandlerInput<unknown, unknown, unknown>> = {}): Promise<T> =>
     (await handlers.find(({ contract }) => contract.name === name)!.handle(input(more2))) as T;
   return {

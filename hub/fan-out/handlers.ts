@@ -11,6 +11,8 @@ import { SingleFlight } from './single-flight.ts';
 
 export interface FanOutParts {
   readonly asking: Asking;
+  /** the hub's own site */
+  readonly own: string;
   /** the site that owns an envoy, by id or host name, as far as the hub knows */
   ownerOf(name: string): Promise<string | undefined>;
   readonly clock: Clock;
@@ -124,8 +126,9 @@ class FanOut {
     const pages: SitePage[] = answers.flatMap(({ spoke, body }) => {
       if (body === undefined) return [];
       const { items, next_cursor: nextCursor } = body as { items: SitePage['items']; next_cursor: string | null };
-      // a site speaks for itself alone
-      const named = items.map((row) => (Object.hasOwn(row, 'spoke') ? { ...row, spoke: spoke.id } : row));
+      // a spoke speaks for itself alone; the hub's own tokens name the spoke they are for
+      const named =
+        spoke.id === this.#parts.own ? items : items.map((row) => (Object.hasOwn(row, 'spoke') ? { ...row, spoke: spoke.id } : row));
       return [{ site: spoke.id, items: named, nextCursor }];
     });
     const start = new Map(sites.map(({ id }) => [id, placeOf(id)]));

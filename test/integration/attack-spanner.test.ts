@@ -196,7 +196,7 @@ describe('an answer of nonsense to a question about the fleet', () => {
     const own = handler(contract, () => {
       throw new Error('the own handler of a hub is not called');
     });
-    const [fanOut] = fanOutHandlers([own], { asking, ownerOf: () => Promise.resolve(undefined), clock: systemClock });
+    const [fanOut] = fanOutHandlers([own], { asking, own: 'hub', ownerOf: () => Promise.resolve(undefined), clock: systemClock });
     const principal = { kind: 'user', id: 'u', name: 'u', role: 'admin', permissions: permissionsOf('admin'), address: '' } as const;
     const input = {
       params: {},
