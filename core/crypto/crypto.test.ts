@@ -32,13 +32,14 @@ interface Wycheproof {
 }
 const vectorsFile = new URL('../../../shared/fixtures/crypto/ed25519_wycheproof.json', import.meta.url);
 const vectors = existsSync(vectorsFile) ? (JSON.parse(readFileSync(vectorsFile, 'utf8')) as Wycheproof) : undefined;
-if (vectors === undefined)
-  process.stderr.write('skipped: the Wycheproof ed25519 vectors are not beside this checkout (../shared/fixtures/crypto)\n');
-const withVectors = vectors === undefined ? describe.skip : describe;
+const withVectors = describeUnless(
+  vectors === undefined ? 'the Wycheproof ed25519 vectors are not beside this checkout (../shared/fixtures/crypto)' : undefined,
+);
 const hex = (text: string) => Buffer.from(text, 'hex');
 noble.hashes.sha512 = (message: Uint8Array) => new Uint8Array(createHash('sha512').update(message).digest());
 
 import { createHash } from 'node:crypto';
+import { describeUnless } from '../../test/harness/where.ts';
 
 withVectors('Wycheproof ed25519 vectors', () => {
   const cases = (vectors?.testGroups ?? []).flatMap((group) => group.tests.map((one) => ({ ...one, pk: group.publicKey.pk })));
