@@ -1,10 +1,9 @@
 /** Who owns an envoy: a record that the hub alone signs, with an epoch that only grows. It travels to sites as a grant and to agents as a redirect. */
 import { z } from 'zod';
 import { CodedError } from '../base/errors.ts';
-import { canonicalBytes } from '../base/json.ts';
-import { assertUsable, openDelegation, type SignedRecord } from '../crypto/delegation.ts';
-import { signFor, verifyFor } from '../crypto/domain.ts';
+import { assertUsable, type SignedRecord } from '../crypto/delegation.ts';
 import type { SigningKey } from '../crypto/ed25519.ts';
+import { openWord, signWord } from './hub-word.ts';
 
 const grantSchema = z.object({
   fleet_id: z.string(),
@@ -32,12 +31,7 @@ export const signedGrantSchema = z.object({
 export type SignedGrant = z.output<typeof signedGrantSchema>;
 
 export function signGrant(hub: { readonly serverKey: SigningKey; readonly delegation: SignedRecord }, grant: Grant): SignedGrant {
-  const bytes = canonicalBytes(grant);
-  return {
-    record: bytes.toString('utf8'),
-    signature: signFor('ownership', hub.serverKey, bytes).toString('base64'),
-    delegation: hub.delegation,
-  };
+  return signWord('ownership', hub, grant);
 }
 
 /**
@@ -48,19 +42,9 @@ export function openGrant(
   signed: SignedGrant,
   trust: { readonly rootPublicKey: Uint8Array; readonly fleetId: string; readonly revokedSerials: ReadonlySet<string> },
 ): Grant {
-  const key = openDelegation(trust.rootPublicKey, trust.fleetId, signed.delegation);
-  if (!verifyFor('ownership', key.publicKey, Buffer.from(signed.record, 'utf8'), Buffer.from(signed.signature, 'base64')))
-    throw new CodedError('BUNDLE_REJECTED', 'the grant is not signed by the key of its delegation');
-  let json: unknown;
-  try {
-    json = JSON.parse(signed.record);
-  } catch (cause) {
-    throw new CodedError('BUNDLE_REJECTED', 'the grant is no JSON', { cause });
-  }
-  const parsed = grantSchema.safeParse(json);
-  if (!parsed.success) throw new CodedError('BUNDLE_REJECTED', 'the grant has an unknown shape', { cause: parsed.error });
+  const { value: grant, key } = openWord('grant', 'ownership', grantSchema, signed, trust);
   // a grant stays good when the delegation that made it has run out since
-  assertUsable(key, { scope: 'redirect', now: parsed.data.issued_at, revokedSerials: trust.revokedSerials });
-  if (parsed.data.fleet_id !== trust.fleetId) throw new CodedError('BUNDLE_REJECTED', 'the grant belongs to another fleet');
-  return parsed.data;
+  assertUsable(key, { scope: 'redirect', now: grant.issued_at, revokedSerials: trust.revokedSerials });
+  if (grant.fleet_id !== trust.fleetId) throw new CodedError('BUNDLE_REJECTED', 'the grant belongs to another fleet');
+  return grant;
 }

@@ -1,10 +1,9 @@
 /** Permits: the hub's signed word that one spoke may make one enrolment token by itself, for times without the hub. */
 import { z } from 'zod';
 import { CodedError } from '../base/errors.ts';
-import { canonicalBytes } from '../base/json.ts';
-import { assertUsable, openDelegation, type SignedRecord } from '../crypto/delegation.ts';
-import { signFor, verifyFor } from '../crypto/domain.ts';
+import { assertUsable, type SignedRecord } from '../crypto/delegation.ts';
 import type { SigningKey } from '../crypto/ed25519.ts';
+import { openWord, signWord } from './hub-word.ts';
 
 const permitSchema = z.object({
   fleet_id: z.string(),
@@ -26,12 +25,7 @@ export const signedPermitSchema = z.object({
 export type SignedPermit = z.output<typeof signedPermitSchema>;
 
 export function signPermit(hub: { readonly serverKey: SigningKey; readonly delegation: SignedRecord }, permit: Permit): SignedPermit {
-  const bytes = canonicalBytes(permit);
-  return {
-    record: bytes.toString('utf8'),
-    signature: signFor('permit', hub.serverKey, bytes).toString('base64'),
-    delegation: hub.delegation,
-  };
+  return signWord('permit', hub, permit);
 }
 
 /**
@@ -48,18 +42,7 @@ export function openPermit(
     readonly now: number;
   },
 ): Permit {
-  const key = openDelegation(trust.rootPublicKey, trust.fleetId, signed.delegation);
-  if (!verifyFor('permit', key.publicKey, Buffer.from(signed.record, 'utf8'), Buffer.from(signed.signature, 'base64')))
-    throw new CodedError('BUNDLE_REJECTED', 'the permit is not signed by the key of its delegation');
-  let json: unknown;
-  try {
-    json = JSON.parse(signed.record);
-  } catch (cause) {
-    throw new CodedError('BUNDLE_REJECTED', 'the permit is no JSON', { cause });
-  }
-  const parsed = permitSchema.safeParse(json);
-  if (!parsed.success) throw new CodedError('BUNDLE_REJECTED', 'the permit has an unknown shape', { cause: parsed.error });
-  const permit = parsed.data;
+  const { value: permit, key } = openWord('permit', 'permit', permitSchema, signed, trust);
   // made while the delegation held; it ends by itself
   assertUsable(key, { scope: 'redirect', now: permit.not_before, revokedSerials: trust.revokedSerials });
   if (permit.fleet_id !== trust.fleetId) throw new CodedError('BUNDLE_REJECTED', 'the permit belongs to another fleet');
